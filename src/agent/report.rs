@@ -1,0 +1,60 @@
+//! What the node says about a grant.
+
+use crate::clock;
+use crate::model::{Grant, GrantPhase, GrantStatus, Name, NodeId};
+use crate::store::{self, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
+
+/// Longest message in bytes: linkers can be wordy.
+const MESSAGE_BYTES: usize = 4 << 10;
+
+/// Writes how far the node is. A report that cannot be written is lost: the next one says more.
+pub(super) async fn report(
+    store: &dyn Store,
+    grant: &Grant,
+    phase: GrantPhase,
+    code: Option<&str>,
+    message: &str,
+) {
+    let mut message = message.to_owned();
+    message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
+    match phase {
+        GrantPhase::Failed => tracing::warn!(service = %grant.service,
+            definition = %grant.definition.id, code, message, "the deployment failed"),
+        _ => tracing::info!(service = %grant.service, definition = %grant.definition.id,
+            phase = ?phase, message, "deployment"),
+    }
+    let status = GrantStatus {
+        node: grant.node.clone(),
+        service: grant.service.clone(),
+        generation: grant.generation,
+        definition: grant.definition.id.clone(),
+        phase,
+        code: code.map(str::to_owned),
+        message,
+        at_ms: clock::unix_ms(),
+    };
+    if let Err(error) = write(store, &status).await {
+        tracing::warn!(service = %grant.service, %error, "the report was lost");
+    }
+}
+
+async fn write(store: &dyn Store, status: &GrantStatus) -> Result<(), store::Error> {
+    let key = keys::status(status.node.as_str(), status.service.as_str());
+    let put = Op::put(key, codec::encode(status)?);
+    store.txn(Txn::of(vec![put])).await.map(drop)
+}
+
+/// Removes what was said about a service that is gone.
+pub(super) async fn forget(store: &dyn Store, node: &NodeId, service: &Name) {
+    let delete = Op::delete(keys::status(node.as_str(), service.as_str()));
+    if let Err(error) = store.txn(Txn::of(vec![delete])).await {
+        tracing::warn!(%service, %error, "the report could not be removed");
+    }
+}
+
+/// What was last said about the service of a grant.
+pub(super) async fn last(store: &dyn Store, grant: &Grant) -> Option<GrantStatus> {
+    let request = RangeReq::key(keys::status(grant.node.as_str(), grant.service.as_str()));
+    let found = store.range(request, Consistency::Cached(Revision::ZERO)).await.ok()?;
+    codec::decode(found.kvs.first()?).ok()
+}

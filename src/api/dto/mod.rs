@@ -1,0 +1,17 @@
+//! What the API sends and takes, as it stands in JSON. The CLI prints the same objects.
+//!
+//! *Invariant:* fields are added, never renamed or removed: scripts read them.
+
+mod applied;
+mod logs;
+mod node;
+mod service;
+mod task;
+
+pub use applied::{Applied, AppliedService, AppliedTask, Change, ManifestProblem};
+pub use logs::{LogEntry, LogGap, LogLine};
+pub use node::{Health, Live, Node, Version};
+pub use service::{
+    Deleted, Queue, Scale, ScaleChange, Service, ServiceDetail, ServiceState, Stats, Status,
+};
+pub use task::{Limits, Task, TaskDefinition};

@@ -1,0 +1,236 @@
+//! Services.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::{self, duration};
+
+use super::task::{Task, TaskDefinition};
+
+/// A service: what its owner wants, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub state: ServiceState,
+    /// A stable code when `state` is `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What happened, or what it waits for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The task definition that it shall run.
+    #[schema(example = "hello:1")]
+    pub task: String,
+    /// The task definition that answers requests now, on the node that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<String>,
+    /// Which requests it answers.
+    #[schema(example = json!(["hello.localhost/*"]))]
+    pub routes: Vec<String>,
+    /// How many tasks it may have.
+    pub scale: Scale,
+    /// How requests wait.
+    pub queue: Queue,
+    /// Counts the changes to it, from 1.
+    pub generation: u64,
+    /// Tasks that run, on the node that answers; 0 when it sleeps.
+    pub tasks: u32,
+    /// Requests being served.
+    pub in_flight: u32,
+    /// Requests that wait for a task.
+    pub waiting: u32,
+}
+
+/// How far a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceState {
+    /// No node has reported about it yet.
+    Pending,
+    /// It can be placed nowhere; `message` says why.
+    Blocked,
+    /// Its image is being fetched.
+    Pulling,
+    /// Its component is being compiled.
+    Compiling,
+    /// It answers requests; tasks start when they arrive.
+    Ready,
+    /// What it shall run cannot run; an earlier definition, if there was one, goes on serving.
+    Failed,
+    /// It is deleted, and finishes the requests that it has.
+    Deleting,
+}
+
+impl fmt::Display for ServiceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pending => "pending",
+            Self::Blocked => "blocked",
+            Self::Pulling => "pulling",
+            Self::Compiling => "compiling",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Deleting => "deleting",
+        })
+    }
+}
+
+/// How many tasks a service has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Scale {
+    /// Tasks that are always there. 0 lets the service sleep.
+    pub min: u32,
+    /// Tasks that there are at most.
+    pub max: u32,
+    /// How long a service without requests keeps more than `min` tasks.
+    #[schema(example = "60s")]
+    pub idle: String,
+}
+
+/// New bounds; what is left out stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleChange {
+    /// Tasks that are always there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<u32>,
+    /// Tasks that there are at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+    /// How long a service without requests keeps more than `min` tasks, such as `60s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<String>,
+}
+
+/// The bounds of the queue in which requests wait for a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Queue {
+    /// Requests that wait at once; the next one is refused.
+    pub depth: u32,
+    /// How long a request waits at most.
+    #[schema(example = "10s")]
+    pub wait: String,
+}
+
+/// Everything about one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ServiceDetail {
+    /// What the list shows.
+    #[serde(flatten)]
+    pub service: Service,
+    /// What it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<TaskDefinition>,
+    /// What each node reports.
+    pub status: Vec<Status>,
+    /// Why no node may run it, in the words of the control plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Its tasks, on the node that answers.
+    pub running: Vec<Task>,
+    /// Whether its component is in memory.
+    pub loaded: bool,
+    /// What was counted since the node started, if it has had a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Stats>,
+    /// Lines of its log that are kept.
+    pub log_lines: usize,
+    /// Bytes that its guests printed beyond what one request may print.
+    pub log_dropped_bytes: u64,
+}
+
+/// What a node reports about a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The node.
+    pub node: String,
+    /// How far it is.
+    pub state: ServiceState,
+    /// The generation that it speaks of.
+    pub generation: u64,
+    /// The task definition that it speaks of.
+    pub task: String,
+    /// A stable code when it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What happened.
+    pub message: String,
+    /// When, as milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
+
+/// What was counted of a service since the node started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Stats {
+    /// Requests that have ended.
+    pub requests: u64,
+    /// The same by how they ended.
+    pub by_code: BTreeMap<String, u64>,
+    /// Requests that a task was started for.
+    pub cold_starts: u64,
+    /// Mean time from a request's head to the last byte of its response, in milliseconds.
+    pub duration_mean_ms: f64,
+    /// An upper bound of the median of the same: that of its histogram bucket, in milliseconds.
+    pub duration_p50_ms: f64,
+    /// The same for the 99th percentile.
+    pub duration_p99_ms: f64,
+    /// Fuel used.
+    pub fuel: u64,
+    /// CPU time used by guests, in seconds.
+    pub cpu_s: f64,
+    /// Request body bytes.
+    pub bytes_in: u64,
+    /// Response body bytes.
+    pub bytes_out: u64,
+}
+
+/// A service that was deleted. It finishes the requests that it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Deleted {
+    /// Its name.
+    pub name: String,
+    /// The revision of the store from which on it is not there.
+    pub revision: u64,
+}
+
+impl From<&model::Scale> for Scale {
+    fn from(scale: &model::Scale) -> Self {
+        Self { min: scale.min, max: scale.max, idle: duration::format(scale.idle) }
+    }
+}
+
+impl From<&model::QueueBounds> for Queue {
+    fn from(queue: &model::QueueBounds) -> Self {
+        Self { depth: queue.depth, wait: duration::format(queue.wait) }
+    }
+}
+
+impl From<&model::GrantStatus> for Status {
+    fn from(status: &model::GrantStatus) -> Self {
+        Self {
+            node: status.node.to_string(),
+            state: status.phase.into(),
+            generation: status.generation,
+            task: status.definition.to_string(),
+            code: status.code.clone(),
+            message: status.message.clone(),
+            at_ms: status.at_ms,
+        }
+    }
+}
+
+impl From<model::GrantPhase> for ServiceState {
+    fn from(phase: model::GrantPhase) -> Self {
+        match phase {
+            model::GrantPhase::Pulling => Self::Pulling,
+            model::GrantPhase::Compiling => Self::Compiling,
+            model::GrantPhase::Ready => Self::Ready,
+            model::GrantPhase::Failed => Self::Failed,
+        }
+    }
+}

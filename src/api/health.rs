@@ -1,0 +1,84 @@
+//! What probes and scrapers read.
+
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::telemetry::{self, NodeGauges};
+
+use super::dto::Health;
+use super::failure::Failure;
+use super::nodes;
+use super::problem::Problem;
+use super::{Shared, State as Node};
+
+/// What `telemetry::render` writes: OpenMetrics 1.0.
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// Answers as long as the process does.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "health",
+    responses((status = 200, description = "The process answers", body = Health)),
+)]
+pub(super) async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok".to_owned() })
+}
+
+/// Says whether the node serves requests.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    responses(
+        (status = 200, description = "The node serves", body = Health),
+        (status = 503, description = "`not-ready`", body = Problem),
+    ),
+)]
+pub(super) async fn readyz(State(node): Shared) -> Result<Json<Health>, Failure> {
+    match node.parts.ready.load(Ordering::Acquire) && !node.shutdown.has_begun() {
+        true => Ok(healthz().await),
+        false => Err(Failure::NotReady),
+    }
+}
+
+/// Counters and gauges of the node and of every service that has had a request.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "health",
+    responses((status = 200, description = "OpenMetrics text", body = String,
+        content_type = "application/openmetrics-text")),
+)]
+pub(super) async fn metrics(State(node): Shared) -> Response {
+    let mut cells = node.parts.table.all();
+    cells.sort_by(|a, b| a.name().cmp(b.name()));
+    let services = cells.iter().filter_map(|cell| {
+        let stats = cell.stats_if_any()?;
+        Some((cell.name().clone(), stats.snapshot()))
+    });
+    let text = telemetry::render(services.collect(), gauges(&node, cells.len()));
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+}
+
+fn gauges(node: &Node, services: usize) -> NodeGauges {
+    let live = nodes::live(node);
+    let fast = u64::from(live.reset == "fast");
+    vec![
+        ("instances_live", "Instances that live now", live.instances),
+        ("instances_max", "Instances that can live at once", u64::from(live.slots)),
+        ("components_loaded", "Components in memory", u64::from(live.loaded)),
+        ("components_loaded_max", "Components that fit", u64::from(live.loaded_max)),
+        ("memory_used_bytes", "Memory that instances hold", live.memory_used_bytes),
+        ("memory_max_bytes", "Memory that instances may hold", live.memory_max_bytes),
+        ("component_loads", "Components loaded since the start", live.loads),
+        ("compiles", "Components compiled since the start", live.compiles),
+        ("reset_fast", "Whether memory is reset by written pages only", fast),
+        ("services", "Services that this node has a grant for", services as u64),
+    ]
+}

@@ -1,0 +1,195 @@
+use std::collections::BTreeSet;
+use std::future::IntoFuture;
+
+use super::*;
+
+/// Paths and methods of the document.
+fn operations() -> BTreeSet<(String, &'static str)> {
+    let document = serde_json::to_value(openapi()).expect("a document");
+    let paths = document["paths"].as_object().expect("paths").clone();
+    let mut operations = BTreeSet::new();
+    for (path, item) in paths {
+        for method in ["get", "post", "put", "patch", "delete"] {
+            if item.get(method).is_some() {
+                operations.insert((path.clone(), method));
+            }
+        }
+    }
+    operations
+}
+
+#[test]
+fn every_route_is_in_the_document() {
+    let expected = [
+        ("/healthz", "get"),
+        ("/metrics", "get"),
+        ("/readyz", "get"),
+        ("/v1/apply", "post"),
+        ("/v1/nodes", "get"),
+        ("/v1/services", "get"),
+        ("/v1/services/{name}", "delete"),
+        ("/v1/services/{name}", "get"),
+        ("/v1/services/{name}/logs", "get"),
+        ("/v1/services/{name}/scale", "patch"),
+        ("/v1/task-definitions", "get"),
+        ("/v1/task-definitions/{id}", "get"),
+        ("/v1/tasks", "get"),
+        ("/v1/version", "get"),
+    ];
+    let expected = expected.map(|(path, method)| (path.to_owned(), method));
+    assert_eq!(operations(), BTreeSet::from(expected));
+}
+
+#[test]
+fn every_reference_of_the_document_leads_somewhere() {
+    let document = serde_json::to_value(openapi()).expect("a document");
+    let text = document.to_string();
+    let mut references = 0;
+    for part in text.split("\"#/components/schemas/").skip(1) {
+        let name = part.split('"').next().expect("a name");
+        let schema = &document["components"]["schemas"][name];
+        assert!(schema.is_object(), "{name} is referred to and not there");
+        references += 1;
+    }
+    assert!(references > 20, "{references}");
+}
+
+#[test]
+fn every_operation_says_what_it_does_and_how_it_fails() {
+    let document = serde_json::to_value(openapi()).expect("a document");
+    for (path, method) in operations() {
+        let operation = &document["paths"][&path][method];
+        assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+        assert!(operation["responses"].is_object(), "{method} {path} has no responses");
+    }
+}
+
+/// A node's API on a free port of this machine, with nothing deployed.
+struct Running {
+    base: String,
+    ready: Arc<AtomicBool>,
+    _folder: tempfile::TempDir,
+}
+
+async fn start() -> Running {
+    use crate::runtime::{AotCache, Engine, Machine, ResetPolicy};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = |name: &str| folder.path().join(name);
+    let engine = Engine::new(&Machine::read(), ResetPolicy::Safe).expect("an engine");
+    let cache = AotCache::open(&data("compiled")).expect("a cache");
+    let loader = Loader::new(engine.clone(), cache.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let api_address = listener.local_addr().expect("an address");
+    let ready = Arc::new(AtomicBool::new(false));
+    let api = Api::new(ApiParts {
+        store: Arc::new(crate::store::MemStore::new()),
+        table: TaskTable::new(loader.clone()).0,
+        runtime: Runtime::new(engine.clone(), tokio::runtime::Handle::current()),
+        loader,
+        compiler: Compiler::new(engine, cache, 1).expect("a compiler"),
+        images: registry::Client::new(registry::ClientConfig::default()).expect("a client"),
+        registry: registry::Server::open(data("registry")).expect("a registry"),
+        node: "local".parse().expect("a name"),
+        api_address,
+        ready: ready.clone(),
+    });
+    let serving = axum::serve(listener, api.router()).into_future();
+    tokio::spawn(serving);
+    Running { base: format!("http://{api_address}"), ready, _folder: folder }
+}
+
+/// Status, content type and JSON of an answer.
+async fn answer(request: reqwest::RequestBuilder) -> (u16, String, serde_json::Value) {
+    let response = request.send().await.expect("an answer");
+    let status = response.status().as_u16();
+    let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
+    let body = response.text().await.expect("a body");
+    (status, kind, serde_json::from_str(&body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_node_without_services_answers() {
+    let node = start().await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let get = |path: &str| answer(http.get(format!("{}{path}", node.base)));
+    for path in ["/healthz", "/v1/version", "/openapi.json", "/v2/"] {
+        let (status, kind, json) = get(path).await;
+        assert_eq!((status, kind.as_str()), (200, "application/json"), "{path}");
+        assert!(json.is_object(), "{path}");
+    }
+    for path in ["/v1/services", "/v1/tasks", "/v1/nodes", "/v1/task-definitions"] {
+        assert_eq!(get(path).await.2, serde_json::json!([]), "{path}");
+    }
+    assert_eq!(get("/readyz").await.2["code"], "not-ready");
+    node.ready.store(true, std::sync::atomic::Ordering::Release);
+    assert_eq!(get("/readyz").await.0, 200);
+    let (status, kind, _) = get("/metrics").await;
+    assert_eq!(status, 200);
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+}
+
+#[tokio::test]
+async fn every_refusal_is_problem_details() {
+    let node = start().await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let at = |path: &str| format!("{}{path}", node.base);
+    let large = vec![b'#'; BODY_BYTES.as_usize() + 1];
+    let cases = [
+        (http.get(at("/v1/nope")), 404, "not-found"),
+        (http.get(at("/v1")), 404, "not-found"),
+        (http.put(at("/v1/services")), 405, "method-not-allowed"),
+        (http.get(at("/v1/services/nope")), 404, "service-not-found"),
+        (http.get(at("/v1/services/No%2Fpe/logs")), 404, "service-not-found"),
+        (http.delete(at("/v1/services/nope")), 404, "service-not-found"),
+        (http.patch(at("/v1/services/nope/scale")).body("{}"), 404, "service-not-found"),
+        (http.patch(at("/v1/services/nope/scale")).body("{\"mx\":1}"), 400, "body-invalid"),
+        (http.get(at("/v1/services/a/logs?tail=x")), 400, "query-invalid"),
+        (http.get(at("/v1/task-definitions/a")), 404, "task-definition-not-found"),
+        (http.post(at("/v1/apply")), 422, "manifest-invalid"),
+        (http.post(at("/v1/apply?dryrun=true")), 400, "query-invalid"),
+        (http.post(at("/v1/apply")).body(large), 413, "body-too-large"),
+        (http.post(at("/v1/apply")).body(vec![0xff]), 400, "body-invalid"),
+        (http.get(at("/v1/services")).header("host", "evil.example"), 421, "misdirected-host"),
+        (http.post(at("/v1/apply")).header("origin", "http://evil"), 403, "cross-origin"),
+    ];
+    for (request, status, code) in cases {
+        let (found, kind, problem) = answer(request).await;
+        assert_eq!((found, problem["code"].as_str()), (status, Some(code)), "{problem}");
+        assert_eq!(kind, "application/problem+json", "{code}");
+        assert_eq!(problem["type"], format!("urn:wharf:error:{code}"));
+        assert!(CODES.contains(&code), "{code} is not in the list of codes");
+    }
+}
+
+#[tokio::test]
+async fn what_was_applied_can_be_scaled_and_deleted() {
+    let node = start().await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let at = |path: &str| format!("{}{path}", node.base);
+    let reference: registry::Reference =
+        format!("{}/hello:1", &node.base["http://".len()..]).parse().expect("a reference");
+    let client = registry::Client::new(registry::ClientConfig::default()).expect("a client");
+    let wasm = bytes::Bytes::from_static(b"\0asm\x0d\0\x01\0");
+    client.push(&reference, wasm, &|_| {}).await.expect("pushed");
+    let manifest = "[task.hello]\nimage = \"wharf.internal/hello:1\"\n\
+                    [service.hello]\ntask = \"hello\"\nroute = \"hello.localhost/*\"\n";
+    let (status, _, applied) = answer(http.post(at("/v1/apply")).body(manifest)).await;
+    assert_eq!(status, 200, "{applied}");
+    assert_eq!(applied["tasks"][0]["image"], "wharf.internal/hello:1");
+    let (_, _, detail) = answer(http.get(at("/v1/services/hello"))).await;
+    assert_eq!(detail["state"], "blocked", "no node has registered itself");
+    assert_eq!(detail["why"], detail["message"]);
+    assert_eq!(detail["definition"]["limits"]["memory"], "128MiB");
+    let scale = http.patch(at("/v1/services/hello/scale")).body("{\"max\": 7}");
+    let (_, _, scaled) = answer(scale).await;
+    assert_eq!(scaled["changes"], serde_json::json!(["scale.max 100 → 7"]));
+    assert_eq!(scaled["generation"], 2);
+    let scale = http.patch(at("/v1/services/hello/scale")).body("{\"min\": 8}");
+    assert_eq!(answer(scale).await.2["code"], "scale-invalid");
+    let (status, _, deleted) = answer(http.delete(at("/v1/services/hello"))).await;
+    assert_eq!((status, deleted["name"].as_str()), (202, Some("hello")));
+    assert_eq!(answer(http.get(at("/v1/services/hello"))).await.0, 404);
+    let (status, _, definition) = answer(http.get(at("/v1/task-definitions/hello:1"))).await;
+    assert_eq!((status, definition["id"].as_str()), (200, Some("hello:1")));
+}

@@ -1,0 +1,145 @@
+//! `wharf describe`: everything about a service, as indented text.
+
+use std::fmt::Write;
+
+use crate::api::{ServiceDetail, Stats, TaskDefinition};
+use crate::clock;
+use crate::model::Name;
+
+use super::args;
+use super::client::ApiClient;
+use super::output::{self, Output};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The service
+    #[arg(value_parser = args::name)]
+    service: Name,
+}
+
+pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::Result<()> {
+    let detail: ServiceDetail = api.get(&["v1", "services", args.service.as_str()]).await?;
+    match output {
+        Output::Json => output::json(&detail),
+        Output::Table => output::text(&page(&detail)),
+    }
+}
+
+fn page(detail: &ServiceDetail) -> String {
+    let service = &detail.service;
+    let mut page = Page::default();
+    page.line("service", &service.name);
+    page.line("state", &state(detail));
+    page.line("task", &service.task);
+    if service.serving.as_ref().is_some_and(|serving| *serving != service.task) {
+        page.line("serving", service.serving.as_deref().unwrap_or_default());
+    }
+    page.line("generation", &service.generation.to_string());
+    page.line("routes", &service.routes.join(" "));
+    let scale = &service.scale;
+    page.line("scale", &format!("min {} · max {} · idle {}", scale.min, scale.max, scale.idle));
+    page.line("queue", &format!("depth {} · wait {}", service.queue.depth, service.queue.wait));
+    page.line(
+        "now",
+        &format!(
+            "tasks {} · in flight {} · waiting {} · {}",
+            service.tasks,
+            service.in_flight,
+            service.waiting,
+            if detail.loaded { "loaded" } else { "not in memory" }
+        ),
+    );
+    if let Some(definition) = &detail.definition {
+        page.definition(definition);
+    }
+    page.reports(detail);
+    if let Some(stats) = &detail.stats {
+        page.stats(stats);
+    }
+    page.line("log", &format!("{} lines kept", detail.log_lines));
+    page.0
+}
+
+fn state(detail: &ServiceDetail) -> String {
+    let service = &detail.service;
+    let mut state = service.state.to_string();
+    if let Some(code) = &service.code {
+        state += &format!(" ({code})");
+    }
+    if !service.message.is_empty() {
+        state += &format!(": {}", service.message);
+    }
+    state
+}
+
+/// Text that grows by lines of name and value. Writing into a `String` cannot fail.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, name: &str, value: &str) {
+        let value = if value.is_empty() { "-" } else { value };
+        let _ = writeln!(self.0, "{name:<12}{value}");
+    }
+
+    fn below(&mut self, name: &str, value: &str) {
+        let _ = writeln!(self.0, "  {name:<18}{value}");
+    }
+
+    fn definition(&mut self, definition: &TaskDefinition) {
+        let limits = &definition.limits;
+        self.line("definition", &definition.id);
+        self.below("image", &definition.image);
+        self.below("manifest", &definition.manifest);
+        self.below("registered", &definition.registered_at);
+        self.below("cpu", &format!("{} of 1024 per core", limits.cpu));
+        self.below("memory", &format!("{} · {} each", limits.memory, limits.instance_memory));
+        self.below("fuel", &limits.fuel.to_string());
+        self.below("timeout", &limits.timeout);
+        self.below("concurrency", &limits.concurrency.to_string());
+        let bodies = format!("{} in · {} out", limits.request_body, limits.response_body);
+        self.below("bodies", &bodies);
+        self.below("headers", &limits.headers);
+        let host = format!("{} · {} per host call", limits.handles, limits.hostcall_bytes);
+        self.below("handles", &host);
+        for (name, value) in &definition.env {
+            self.below("env", &format!("{name}={}", crate::telemetry::sanitise(value.as_bytes())));
+        }
+    }
+
+    fn reports(&mut self, detail: &ServiceDetail) {
+        if !detail.status.is_empty() {
+            self.line("nodes", &detail.status.len().to_string());
+        }
+        for status in &detail.status {
+            let at = clock::rfc3339(status.at_ms);
+            let code = status.code.as_ref().map_or(String::new(), |code| format!(" ({code})"));
+            let text = format!("{}{code} {} {at} {}", status.state, status.task, status.message);
+            self.below(&status.node, &text);
+        }
+        if !detail.running.is_empty() {
+            self.line("tasks", &detail.running.len().to_string());
+        }
+        for task in &detail.running {
+            let memory = output::bytes(task.memory_bytes);
+            let load = format!("{}/{} in flight", task.in_flight, task.concurrency);
+            self.below(&task.id, &format!("{load} · {memory} · since {}", task.started_at));
+        }
+    }
+
+    fn stats(&mut self, stats: &Stats) {
+        self.line("requests", &stats.requests.to_string());
+        for (code, count) in &stats.by_code {
+            self.below(code, &count.to_string());
+        }
+        self.below("cold starts", &stats.cold_starts.to_string());
+        let (mean, p50, p99) =
+            (stats.duration_mean_ms, stats.duration_p50_ms, stats.duration_p99_ms);
+        let times = format!("mean {mean:.2} ms · p50 ≤ {p50:.2} ms · p99 ≤ {p99:.2} ms");
+        self.below("duration", &times);
+        self.below("fuel", &stats.fuel.to_string());
+        self.below("cpu", &format!("{:.3} s", stats.cpu_s));
+        let (bytes_in, bytes_out) = (output::bytes(stats.bytes_in), output::bytes(stats.bytes_out));
+        self.below("bytes", &format!("{bytes_in} in · {bytes_out} out"));
+    }
+}

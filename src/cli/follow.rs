@@ -1,0 +1,121 @@
+//! Waits until services are what was asked for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::api::{ServiceDetail, ServiceState};
+use crate::clock;
+
+use super::client::ApiClient;
+use super::progress::Waits;
+use super::told::Told;
+
+/// How often a node is asked. A cached deployment is ready within milliseconds.
+const INTERVAL: Duration = Duration::from_millis(150);
+
+/// How a service ended up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) state: ServiceState,
+    pub(super) code: Option<String>,
+    pub(super) message: String,
+}
+
+impl Outcome {
+    fn text(&self) -> String {
+        let mut text = self.state.to_string();
+        if let Some(code) = &self.code {
+            text += &format!(" ({code})");
+        }
+        if !self.message.is_empty() {
+            text += &format!(": {}", self.message);
+        }
+        text
+    }
+}
+
+/// Waits until each service, of at least the generation beside it, is ready or has failed.
+pub(super) async fn until_settled(
+    api: &ApiClient,
+    services: &[(String, u64)],
+    timeout: Duration,
+) -> anyhow::Result<BTreeMap<String, Outcome>> {
+    let deadline = clock::now() + timeout;
+    let mut waits = Waits::new();
+    let mut outcomes: BTreeMap<String, Outcome> = BTreeMap::new();
+    loop {
+        let open = services.iter().filter(|(name, _)| !is_settled(outcomes.get(name)));
+        let open: Vec<_> = open.cloned().collect();
+        if open.is_empty() {
+            return Ok(outcomes);
+        }
+        for (name, generation) in open {
+            let outcome = look(api, &name, generation).await?;
+            waits.show(&name, &outcome.text(), is_settled(Some(&outcome)));
+            outcomes.insert(name, outcome);
+        }
+        if clock::now() >= deadline && !outcomes.values().all(|o| is_settled(Some(o))) {
+            let late = outcomes.iter().filter(|(_, outcome)| !is_settled(Some(outcome)));
+            return Err(too_late("ready", late.map(|(name, _)| name.as_str()), timeout).into());
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Waits until no node knows the services any more.
+pub(super) async fn until_gone(
+    api: &ApiClient,
+    names: &[String],
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    let deadline = clock::now() + timeout;
+    let mut waits = Waits::new();
+    let mut left = names.to_vec();
+    loop {
+        let mut still = Vec::new();
+        for name in left {
+            match api.get::<ServiceDetail>(&["v1", "services", &name]).await {
+                Ok(detail) => {
+                    let in_flight = detail.service.in_flight;
+                    waits.show(&name, &format!("deleting, {in_flight} requests in flight"), false);
+                    still.push(name);
+                }
+                Err(error) if Told::is(&error, "service-not-found") => {
+                    waits.show(&name, "gone", true);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if still.is_empty() {
+            return Ok(());
+        }
+        if clock::now() >= deadline {
+            return Err(too_late("gone", still.iter().map(String::as_str), timeout).into());
+        }
+        left = still;
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+fn is_settled(outcome: Option<&Outcome>) -> bool {
+    outcome.is_some_and(|o| matches!(o.state, ServiceState::Ready | ServiceState::Failed))
+}
+
+async fn look(api: &ApiClient, name: &str, generation: u64) -> anyhow::Result<Outcome> {
+    let detail: ServiceDetail = api.get(&["v1", "services", name]).await?;
+    let service = detail.service;
+    if service.state == ServiceState::Deleting {
+        return Err(Told::new(format!("service {name} was deleted meanwhile")).into());
+    }
+    // Somebody may have changed it again: what is newer counts as well.
+    let older = service.generation < generation;
+    let state = if older { ServiceState::Pending } else { service.state };
+    Ok(Outcome { state, code: service.code, message: service.message })
+}
+
+fn too_late<'a>(what: &str, names: impl Iterator<Item = &'a str>, timeout: Duration) -> Told {
+    let names: Vec<&str> = names.collect();
+    let timeout = crate::model::duration::format(timeout);
+    Told::new(format!("not {what} within {timeout}: {}", names.join(", ")))
+        .hint("it goes on without you: see `wharf describe`, or wait longer with --timeout")
+}

@@ -1,0 +1,116 @@
+//! How objects are printed: tables for people, JSON for programs.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, TableStyle};
+use serde::Serialize;
+
+/// What objects look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// A table for people
+    Table,
+    /// JSON for programs
+    Json,
+}
+
+impl Output {
+    /// Prints objects as a JSON array, or as a table with these columns.
+    pub(super) fn list<T: Serialize>(
+        self,
+        objects: &[T],
+        empty: &str,
+        header: &[&str],
+        row: impl Fn(&T) -> Vec<String>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Json => json(&objects),
+            Self::Table if objects.is_empty() => {
+                say(empty);
+                Ok(())
+            }
+            Self::Table => table(header, objects.iter().map(row)),
+        }
+    }
+}
+
+/// Prints one object as JSON.
+pub(super) fn json<T: Serialize + ?Sized>(object: &T) -> anyhow::Result<()> {
+    text(&format!("{}\n", serde_json::to_string_pretty(object)?))
+}
+
+/// Prints a table without borders. On a terminal long cells are wrapped to its width.
+pub(super) fn table(
+    header: &[&str],
+    rows: impl Iterator<Item = Vec<String>>,
+) -> anyhow::Result<()> {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new());
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.iter().map(|title| title.to_uppercase()));
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    text(&lines.concat())
+}
+
+/// Writes text to standard output; colours reach terminals only.
+pub(super) fn text(text: &str) -> anyhow::Result<()> {
+    let mut stdout = anstream::stdout();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// Tells a person something: standard error.
+pub(super) fn say(line: impl AsRef<str>) {
+    let _ = writeln!(anstream::stderr(), "{}", line.as_ref());
+}
+
+/// Whether a person watches standard error.
+pub(super) fn is_watched() -> bool {
+    use io::IsTerminal;
+    io::stderr().is_terminal()
+}
+
+/// `sha256:` and the first 12 digits: enough for people to tell digests apart.
+pub(super) fn short_digest(digest: &str) -> &str {
+    digest.get(..19).unwrap_or(digest)
+}
+
+/// A number of bytes, rounded for people.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.iter().find(|(_, size)| count >= *size) {
+        Some((unit, size)) => format!("{:.1} {unit}", count as f64 / *size as f64),
+        None => format!("{count} B"),
+    }
+}
+
+/// The routes of a service on one line.
+pub(super) fn routes(routes: &[String]) -> String {
+    match routes {
+        [] => "-".to_owned(),
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} +{}", rest.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_for_people() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1_536), "1.5 KiB");
+        assert_eq!(bytes(64 << 20), "64.0 MiB");
+        let digest = registry::Digest::of(b"x").to_string();
+        assert_eq!(short_digest(&digest).len(), 19);
+        assert_eq!(routes(&["a/*".to_owned(), "b/*".to_owned()]), "a/* +1");
+    }
+}

@@ -1,0 +1,32 @@
+//! `wharf services`: the list.
+
+use crate::api::Service;
+
+use super::client::ApiClient;
+use super::output::{self, Output};
+
+const HEADER: [&str; 8] =
+    ["name", "state", "tasks", "scale", "in flight", "waiting", "task", "route"];
+
+pub(super) async fn run(api: &ApiClient, output: Output) -> anyhow::Result<()> {
+    let services: Vec<Service> = api.get(&["v1", "services"]).await?;
+    output.list(&services, "no services yet: `wharf apply -f FILE` makes some", &HEADER, row)
+}
+
+fn row(service: &Service) -> Vec<String> {
+    vec![
+        service.name.clone(),
+        service.state.to_string(),
+        service.tasks.to_string(),
+        scale(service),
+        service.in_flight.to_string(),
+        service.waiting.to_string(),
+        service.task.clone(),
+        output::routes(&service.routes),
+    ]
+}
+
+/// Bounds on one line: `0-20`.
+pub(super) fn scale(service: &Service) -> String {
+    format!("{}-{}", service.scale.min, service.scale.max)
+}

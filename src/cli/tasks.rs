@@ -1,0 +1,34 @@
+//! `wharf tasks`: what runs.
+
+use crate::api::Task;
+
+use super::client::ApiClient;
+use super::output::{self, Output};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only the tasks of this service
+    service: Option<String>,
+}
+
+const HEADER: [&str; 6] = ["task", "definition", "node", "in flight", "memory", "started"];
+
+pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::Result<()> {
+    let mut tasks: Vec<Task> = api.get(&["v1", "tasks"]).await?;
+    if let Some(service) = &args.service {
+        tasks.retain(|task| task.service == *service);
+    }
+    output.list(&tasks, "no task runs: services without requests sleep", &HEADER, row)
+}
+
+/// A task on one line.
+pub(super) fn row(task: &Task) -> Vec<String> {
+    vec![
+        task.id.clone(),
+        task.definition.clone(),
+        task.node.clone(),
+        format!("{}/{}", task.in_flight, task.concurrency),
+        output::bytes(task.memory_bytes),
+        task.started_at.clone(),
+    ]
+}

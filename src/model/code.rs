@@ -1,0 +1,231 @@
+//! The outcome of a request, in a word that scripts may rely on.
+
+use http::StatusCode;
+
+/// How a request ended. Every code but `ok` and `client-closed` has a page under `docs/errors/`.
+///
+/// The numbers are positions in metric arrays and in atomics; they are not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Code {
+    /// The guest answered; its status may be anything.
+    Ok,
+    /// The client went away first.
+    ClientClosed,
+    /// The request used up its fuel.
+    FuelExhausted,
+    /// The request ran into the memory cap of its instance, its task or the node.
+    MemoryExceeded,
+    /// The guest trapped or panicked.
+    GuestTrapped,
+    /// The guest ended its process instead of answering.
+    GuestExited,
+    /// The guest answered with an error code of `wasi:http` instead of a response.
+    GuestError,
+    /// The guest returned without a response.
+    NoResponse,
+    /// The guest did not finish the body that it began, or not with the length that it declared.
+    ResponseIncomplete,
+    /// The response is larger than the task allows.
+    ResponseTooLarge,
+    /// The guest held more handles, or moved more bytes in one host call, than the task allows.
+    ResourceLimit,
+    /// The wall-clock budget ran out.
+    RequestTimeout,
+    /// The request is not valid HTTP, or not HTTP that can be forwarded safely.
+    BadRequest,
+    /// The method cannot be served by a load balancer.
+    MethodNotAllowed,
+    /// The transfer coding is not supported.
+    NotImplemented,
+    /// The request's header section is larger than allowed.
+    HeadersTooLarge,
+    /// The request's body is larger than the task allows.
+    BodyTooLarge,
+    /// The client stopped sending its request body.
+    BodyTimeout,
+    /// No route matches host and path.
+    NoRoute,
+    /// The queue of requests that wait for the service is full.
+    QueueFull,
+    /// The request waited for a task as long as it may.
+    QueueTimeout,
+    /// All tasks that the service may have are busy, and the request waited in vain.
+    AtMaximum,
+    /// The node has no instance or memory left.
+    NoCapacity,
+    /// The service's definition is not ready: still being prepared, or failed.
+    NotReady,
+    /// The node is stopping.
+    ShuttingDown,
+    /// A fault of Wharf itself.
+    Internal,
+}
+
+impl Code {
+    /// Every code, in the order of its number.
+    pub const ALL: [Self; 26] = [
+        Self::Ok,
+        Self::ClientClosed,
+        Self::FuelExhausted,
+        Self::MemoryExceeded,
+        Self::GuestTrapped,
+        Self::GuestExited,
+        Self::GuestError,
+        Self::NoResponse,
+        Self::ResponseIncomplete,
+        Self::ResponseTooLarge,
+        Self::ResourceLimit,
+        Self::RequestTimeout,
+        Self::BadRequest,
+        Self::MethodNotAllowed,
+        Self::NotImplemented,
+        Self::HeadersTooLarge,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::NoRoute,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::AtMaximum,
+        Self::NoCapacity,
+        Self::NotReady,
+        Self::ShuttingDown,
+        Self::Internal,
+    ];
+
+    /// The word: in `wharf-error`, in logs, metrics and file names.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientClosed => "client-closed",
+            Self::FuelExhausted => "fuel-exhausted",
+            Self::MemoryExceeded => "memory-exceeded",
+            Self::GuestTrapped => "guest-trapped",
+            Self::GuestExited => "guest-exited",
+            Self::GuestError => "guest-error",
+            Self::NoResponse => "no-response",
+            Self::ResponseIncomplete => "response-incomplete",
+            Self::ResponseTooLarge => "response-too-large",
+            Self::ResourceLimit => "resource-limit",
+            Self::RequestTimeout => "request-timeout",
+            Self::BadRequest => "bad-request",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::NotImplemented => "not-implemented",
+            Self::HeadersTooLarge => "headers-too-large",
+            Self::BodyTooLarge => "body-too-large",
+            Self::BodyTimeout => "body-timeout",
+            Self::NoRoute => "no-route",
+            Self::QueueFull => "queue-full",
+            Self::QueueTimeout => "queue-timeout",
+            Self::AtMaximum => "at-maximum",
+            Self::NoCapacity => "no-capacity",
+            Self::NotReady => "not-ready",
+            Self::ShuttingDown => "shutting-down",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The HTTP status that the load balancer answers with. A guest's own fault is a 5xx that
+    /// does not invite a retry; lack of capacity is a 503 or 429 that does.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Ok => StatusCode::OK,
+            Self::ClientClosed | Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::AtMaximum => StatusCode::TOO_MANY_REQUESTS,
+            Self::QueueFull
+            | Self::QueueTimeout
+            | Self::NoCapacity
+            | Self::NotReady
+            | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::FuelExhausted
+            | Self::MemoryExceeded
+            | Self::GuestTrapped
+            | Self::GuestExited
+            | Self::GuestError
+            | Self::NoResponse
+            | Self::ResponseIncomplete
+            | Self::ResponseTooLarge
+            | Self::ResourceLimit
+            | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What happened, in a sentence for whoever sent the request.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Ok => "The request was answered",
+            Self::ClientClosed => "The client closed the connection",
+            Self::FuelExhausted => "The request used up its fuel",
+            Self::MemoryExceeded => "The request needed more memory than its task may use",
+            Self::GuestTrapped => "The service failed while it handled the request",
+            Self::GuestExited => "The service exited instead of answering",
+            Self::GuestError => "The service reported an error instead of a response",
+            Self::NoResponse => "The service returned without a response",
+            Self::ResponseIncomplete => "The service did not finish its response",
+            Self::ResponseTooLarge => "The response is larger than the task allows",
+            Self::ResourceLimit => "The request held more resources than its task allows",
+            Self::RequestTimeout => "The service did not answer in time",
+            Self::BadRequest => "The request is not valid",
+            Self::MethodNotAllowed => "The method is not supported",
+            Self::NotImplemented => "The transfer coding is not supported",
+            Self::HeadersTooLarge => "The header section is too large",
+            Self::BodyTooLarge => "The request body is too large",
+            Self::BodyTimeout => "The request body stopped arriving",
+            Self::NoRoute => "No service answers for this host and path",
+            Self::QueueFull => "Too many requests wait for this service",
+            Self::QueueTimeout => "The service did not become available in time",
+            Self::AtMaximum => "The service is at its maximum",
+            Self::NoCapacity => "The node has no capacity left",
+            Self::NotReady => "The service is not ready",
+            Self::ShuttingDown => "The node is stopping",
+            Self::Internal => "Wharf failed to handle the request",
+        }
+    }
+
+    /// Whether the request may succeed if it is sent again in a moment.
+    pub const fn invites_retry(self) -> bool {
+        matches!(
+            self,
+            Self::QueueFull
+                | Self::QueueTimeout
+                | Self::AtMaximum
+                | Self::NoCapacity
+                | Self::NotReady
+                | Self::ShuttingDown
+        )
+    }
+
+    /// The code with this number.
+    pub fn from_u8(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_positions() {
+        for (position, code) in Code::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(code as u8), position, "{}", code.as_str());
+            assert_eq!(Code::from_u8(code as u8), Some(code));
+        }
+        assert_eq!(Code::from_u8(Code::ALL.len() as u8), None);
+    }
+
+    #[test]
+    fn a_guests_own_fault_does_not_invite_a_retry() {
+        for code in Code::ALL {
+            let status = code.status().as_u16();
+            assert_eq!(code.invites_retry(), matches!(status, 429 | 503), "{}", code.as_str());
+        }
+    }
+}

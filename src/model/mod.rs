@@ -1,0 +1,32 @@
+//! The vocabulary: what a task definition, a service, a grant and a node *are*.
+//!
+//! Every other module speaks in these types. They are plain data that can be stored, sent and
+//! compared; a value that exists is valid, because the constructors and `FromStr` impls refuse
+//! everything else.
+//!
+//! *Invariant:* nothing here awaits, reads a clock, logs, draws randomness or imports another
+//! module of Wharf.
+//!
+//! Start reading at [`TaskDefinition`], then [`Service`], then [`Grant`].
+
+mod code;
+mod ids;
+mod resources;
+mod limits;
+mod route;
+mod task_definition;
+mod service;
+mod node;
+mod grant;
+mod snapshot;
+
+pub use code::Code;
+pub use grant::{Grant, GrantPhase, GrantStatus};
+pub use ids::{InvalidName, Name, NodeId, TaskDefinitionId, TaskId};
+pub use limits::Limits;
+pub use node::{Capacity, Node};
+pub use resources::{ByteSize, CpuUnits, InvalidQuantity, duration};
+pub use route::{HostPattern, InvalidRoute, RoutePattern};
+pub use service::{InvalidScale, QueueBounds, Scale, Service};
+pub use snapshot::Snapshot;
+pub use task_definition::TaskDefinition;

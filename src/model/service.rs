@@ -1,0 +1,106 @@
+//! What keeps a task definition running, and within which bounds.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Name, RoutePattern, TaskDefinitionId, duration};
+
+/// A service as its owner wants it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name, unique in the cluster.
+    pub name: Name,
+    /// What it runs.
+    pub task: TaskDefinitionId,
+    /// Which requests it answers. Empty for a service that nothing reaches yet.
+    pub routes: Vec<RoutePattern>,
+    /// How many tasks.
+    pub scale: Scale,
+    /// How long, and how many, requests wait for a task.
+    pub queue: QueueBounds,
+    /// Counts the changes to this service, from 1.
+    pub generation: u64,
+}
+
+/// How many tasks a service has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// Tasks that are always there. 0 lets the service sleep.
+    pub min: u32,
+    /// Tasks that there are at most.
+    pub max: u32,
+    /// How long a service without requests keeps more than `min` tasks.
+    #[serde(with = "duration")]
+    pub idle: Duration,
+}
+
+/// Why bounds make no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidScale {
+    /// `max` is 0.
+    #[error("max is 0, so no task could ever run")]
+    NoTask,
+    /// `min` is above `max`.
+    #[error("min {min} is above max {max}")]
+    Crossed {
+        /// The lower bound that was asked for.
+        min: u32,
+        /// The upper bound that was asked for.
+        max: u32,
+    },
+    /// `max` is above [`Scale::MOST_TASKS`].
+    #[error("max {0} is above 10000, the most tasks that a service can have")]
+    TooMany(u32),
+    /// `idle` is under a second.
+    #[error("idle is under 1s, which would stop tasks between two requests")]
+    IdleTooShort,
+}
+
+impl Scale {
+    /// The most tasks of one service: bounds what one manifest can make a node keep.
+    pub const MOST_TASKS: u32 = 10_000;
+    /// Idle time when the manifest names none, as Knative's stable window.
+    pub const DEFAULT_IDLE: Duration = Duration::from_secs(60);
+
+    /// Checks the bounds against each other.
+    pub fn check(&self) -> Result<(), InvalidScale> {
+        match (self.min, self.max) {
+            (_, 0) => Err(InvalidScale::NoTask),
+            (_, max) if max > Self::MOST_TASKS => Err(InvalidScale::TooMany(max)),
+            (min, max) if min > max => Err(InvalidScale::Crossed { min, max }),
+            _ if self.idle < Duration::from_secs(1) => Err(InvalidScale::IdleTooShort),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self { min: 0, max: 100, idle: Self::DEFAULT_IDLE }
+    }
+}
+
+/// The bounds of the queue in which requests wait for a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueBounds {
+    /// Requests that wait at once; the next one is refused.
+    pub depth: u32,
+    /// How long a request waits at most.
+    #[serde(with = "duration")]
+    pub wait: Duration,
+}
+
+impl QueueBounds {
+    /// The deepest queue that can be asked for: each waiting request holds a connection.
+    pub const MOST_WAITING: u32 = 100_000;
+}
+
+impl Default for QueueBounds {
+    /// 10,000 requests for 10 s, as Knative's activator and Cloud Run's pending queue.
+    fn default() -> Self {
+        Self { depth: 10_000, wait: Duration::from_secs(10) }
+    }
+}

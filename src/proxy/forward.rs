@@ -1,0 +1,180 @@
+//! From a request to its response.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HeaderName};
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::clock;
+use crate::model::{Code, Limits};
+use crate::runtime::{Invocation, Reply, ReplyBody, Routes, Runtime, ServiceCell, Slot};
+use crate::telemetry::{AccessLog, Exchange, ExchangeStart};
+
+use super::admit::{Admitted, admit, header_bytes};
+use super::headers::{self, REQUEST_ID};
+use super::problem;
+use super::request_body::RequestBody;
+
+const COLD_START: HeaderName = HeaderName::from_static("wharf-cold-start");
+
+/// What every connection shares.
+pub(super) struct Front {
+    routes: Arc<Routes>,
+    runtime: Runtime,
+    log: Option<AccessLog>,
+    body_idle: Duration,
+    ids: RequestIds,
+}
+
+/// Why a request got no response from a guest.
+struct Failure {
+    code: Code,
+    detail: Option<&'static str>,
+}
+
+impl From<Code> for Failure {
+    fn from(code: Code) -> Self {
+        Self { code, detail: None }
+    }
+}
+
+impl Front {
+    pub(super) fn new(
+        routes: Arc<Routes>,
+        runtime: Runtime,
+        log: Option<AccessLog>,
+        body_idle: Duration,
+    ) -> Self {
+        Self { routes, runtime, log, body_idle, ids: RequestIds::new() }
+    }
+
+    /// Answers the request, whatever happens.
+    pub(super) async fn handle(&self, request: Request<Incoming>, client: SocketAddr) -> Reply {
+        let (head, body) = request.into_parts();
+        let admitted = admit(&head);
+        let id = headers::client_id(&head.headers).unwrap_or_else(|| self.ids.next());
+        let host = admitted.as_ref().map_or("", |admitted| admitted.authority.host());
+        let start = ExchangeStart {
+            id: id.to_str().unwrap_or_default().into(),
+            method: head.method.clone(),
+            host: host.into(),
+            path: head.uri.path().into(),
+            client,
+        };
+        let exchange = Exchange::begin(start, self.log.clone());
+        let result = match admitted {
+            Ok(admitted) => {
+                let request = Request::from_parts(head, body);
+                self.forward(request, admitted, client, &id, &exchange).await
+            }
+            Err(rejected) => Err(Failure { code: rejected.code, detail: Some(rejected.detail) }),
+        };
+        let mut reply = result.unwrap_or_else(|failure| refuse(&failure, &exchange));
+        reply.headers_mut().insert(REQUEST_ID, id);
+        exchange.set_status(reply.status());
+        reply
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        admitted: Admitted,
+        client: SocketAddr,
+        id: &HeaderValue,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Reply, Failure> {
+        let service = self.find(&admitted).ok_or(Code::NoRoute)?;
+        exchange.for_service(service.name(), Arc::clone(service.stats()));
+        let arrived = clock::now();
+        let slot = service.acquire().await.map_err(|refusal| refusal.code())?;
+        let wait = clock::now().saturating_duration_since(arrived);
+        exchange.taken_by(&slot.deployment().definition.id, slot.task_number(), wait);
+        let cold_start = slot.cold_start;
+        if let Some(took) = cold_start {
+            exchange.cold_start(took);
+        }
+        let limits = &slot.deployment().definition.limits;
+        check_size(&request, limits)?;
+        let (mut head, body) = request.into_parts();
+        headers::for_guest(&mut head.headers, client, &admitted.authority, id);
+        head.uri = Uri::from(admitted.target);
+        let body = RequestBody::new(body, limits.request_body.0, self.body_idle, exchange.clone());
+        let request = Request::from_parts(head, body.boxed_unsync());
+        let reply = self.invoke(slot, request, exchange).await?;
+        finish(reply, cold_start)
+    }
+
+    fn find(&self, admitted: &Admitted) -> Option<Arc<ServiceCell>> {
+        let routes = self.routes.load();
+        routes.find(admitted.authority.host(), admitted.target.path()).cloned()
+    }
+
+    async fn invoke(
+        &self,
+        slot: Slot,
+        request: Request<crate::runtime::WasiBody>,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Reply, Failure> {
+        let invocation = Invocation { slot, request, exchange: Arc::clone(exchange) };
+        Ok(self.runtime.invoke(invocation).await?)
+    }
+}
+
+/// Refuses by the declared length what would be refused by the actual one, before a guest runs.
+fn check_size(request: &Request<Incoming>, limits: &Limits) -> Result<(), Failure> {
+    if header_bytes(request.headers()) as u64 > limits.headers.0 {
+        return Err(Code::HeadersTooLarge.into());
+    }
+    let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    match declared.and_then(|value| value.parse::<u64>().ok()) {
+        Some(bytes) if bytes > limits.request_body.0 => Err(Code::BodyTooLarge.into()),
+        _ => Ok(()),
+    }
+}
+
+fn finish(mut reply: Reply, cold_start: Option<Duration>) -> Result<Reply, Failure> {
+    // A 1xx is no answer, and a 101 would hand the connection to a guest.
+    if reply.status().is_informational() {
+        let detail = Some("the guest answered with an informational status");
+        return Err(Failure { code: Code::GuestError, detail });
+    }
+    headers::for_client(reply.headers_mut());
+    if let Some(took) = cold_start {
+        let value = format!("{:.3}ms", took.as_secs_f64() * 1e3);
+        if let Ok(value) = HeaderValue::try_from(value) {
+            reply.headers_mut().insert(COLD_START, value);
+        }
+    }
+    Ok(reply)
+}
+
+fn refuse(failure: &Failure, exchange: &Exchange) -> Reply {
+    exchange.decide(failure.code);
+    // Somebody may have decided before: a body that broke off is why its guest failed.
+    let code = exchange.code().filter(|code| *code != Code::Ok).unwrap_or(failure.code);
+    let response: Response<_> = problem::response(code, failure.detail, exchange.id());
+    response.map(ReplyBody::whole)
+}
+
+/// Ids that no two requests share: a random number of this process and a count.
+struct RequestIds {
+    process: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> Self {
+        Self { process: rand::random(), count: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> HeaderValue {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:016x}-{count:x}", self.process);
+        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    }
+}

@@ -1,0 +1,201 @@
+//! Which header fields pass from the client to the guest, and back.
+//!
+//! *Invariant:* pure.
+
+use std::net::SocketAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue};
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// Fields that start with this are Wharf's own; a client cannot set them.
+const OWN_PREFIX: &str = "wharf-";
+/// The longest request id that is taken over from a client.
+const MOST_ID_BYTES: usize = 128;
+
+/// Fields that concern one connection only (RFC 9110 §7.6.1).
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+];
+
+/// What a client says about who sent its request. Nobody vouches for it.
+const CLAIMS: [HeaderName; 6] =
+    [FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT, REAL_IP];
+
+/// Makes a client's fields into those that a guest sees.
+pub(super) fn for_guest(
+    headers: &mut HeaderMap,
+    client: SocketAddr,
+    authority: &Authority,
+    id: &HeaderValue,
+) {
+    strip_hop_by_hop(headers);
+    for name in CLAIMS {
+        headers.remove(name);
+    }
+    strip_own(headers);
+    if let Ok(address) = HeaderValue::try_from(client.ip().to_canonical().to_string()) {
+        headers.insert(FORWARDED_FOR, address);
+    }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Ok(host) = HeaderValue::try_from(authority.as_str()) {
+        headers.insert(FORWARDED_HOST, host.clone());
+        headers.insert(HOST, host);
+    }
+    headers.insert(REQUEST_ID, id.clone());
+}
+
+/// Makes a guest's fields into those that a client sees.
+pub(super) fn for_client(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    strip_own(headers);
+}
+
+/// The client's request id, if it is one that can stand in a log.
+pub(super) fn client_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let id = headers.get(REQUEST_ID)?;
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let bytes = id.as_bytes();
+    let valid = !bytes.is_empty() && bytes.len() <= MOST_ID_BYTES && bytes.iter().all(allowed);
+    valid.then(|| id.clone())
+}
+
+/// Removes the trailer fields that would change how the message before them is read
+/// (RFC 9110 §6.5.1).
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    strip_own(trailers);
+    for name in [HOST, CONTENT_LENGTH, TRAILER, http::header::AUTHORIZATION] {
+        trailers.remove(name);
+    }
+    for name in CLAIMS {
+        trailers.remove(name);
+    }
+}
+
+/// Also removes what `Connection` names, except fields that the request could not be read
+/// without.
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let listed: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+            .collect();
+        for name in listed {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn strip_own(headers: &mut HeaderMap) {
+    let own = headers.keys().filter(|name| name.as_str().starts_with(OWN_PREFIX));
+    let own: Vec<HeaderName> = own.cloned().collect();
+    for name in own {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let parse = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"))
+        };
+        fields.iter().map(parse).collect()
+    }
+
+    fn seen_by_guest(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = headers(fields);
+        let client = "192.0.2.7:55555".parse().expect("an address");
+        let authority = Authority::from_static("real.example:8080");
+        for_guest(&mut headers, client, &authority, &HeaderValue::from_static("id-1"));
+        headers
+    }
+
+    #[test]
+    fn a_guest_sees_who_really_asked() {
+        let seen = seen_by_guest(&[
+            ("host", "lie.example"),
+            ("x-forwarded-for", "203.0.113.9"),
+            ("forwarded", "for=203.0.113.9"),
+            ("x-real-ip", "203.0.113.9"),
+            ("wharf-cold-start", "1"),
+            ("accept", "text/plain"),
+        ]);
+        let expected = headers(&[
+            ("host", "real.example:8080"),
+            ("accept", "text/plain"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "real.example:8080"),
+            ("x-request-id", "id-1"),
+        ]);
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn connection_fields_stay_on_their_connection() {
+        let seen = seen_by_guest(&[
+            ("connection", "upgrade, X-Private, x-request-id, host"),
+            ("connection", "x-forwarded-for"),
+            ("x-private", "1"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
+            ("te", "trailers"),
+            ("proxy-authorization", "Basic eA=="),
+        ]);
+        assert!(!seen.contains_key("x-private") && !seen.contains_key("upgrade"));
+        assert!(!seen.contains_key("http2-settings") && !seen.contains_key("te"));
+        assert!(!seen.contains_key("proxy-authorization") && !seen.contains_key("connection"));
+        assert_eq!(seen["x-forwarded-for"], "192.0.2.7", "ours cannot be named away");
+        assert_eq!(seen["x-request-id"], "id-1");
+    }
+
+    #[test]
+    fn only_harmless_ids_are_taken_over() {
+        let id = |value: &str| client_id(&headers(&[("x-request-id", value)])).is_some();
+        assert!(id("3f2a-9_b.c"));
+        assert!(!id("") && !id("a b") && !id("a\"b") && !id(&"x".repeat(129)));
+    }
+
+    #[test]
+    fn trailers_cannot_reframe_a_message() {
+        let mut trailers = headers(&[
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("host", "x"),
+            ("x-checksum", "abc"),
+        ]);
+        clean_trailers(&mut trailers);
+        assert_eq!(trailers, headers(&[("x-checksum", "abc")]));
+    }
+}

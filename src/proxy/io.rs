@@ -1,0 +1,141 @@
+//! A connection that does not wait forever for its client.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// What an HTTP/2 connection begins with (RFC 9113 §3.4). Until it is clear that a connection
+/// does not, hyper runs no timer of its own.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A socket with a limit on how long the first bytes may take to come, and on how long written
+/// bytes may take to go.
+pub(super) struct GuardedIo {
+    stream: TokioIo<TcpStream>,
+    /// Bytes read so far that match the preface; `None` once they do not, or all were read.
+    preface: Option<usize>,
+    first_bytes: Alarm,
+    writes: Alarm,
+}
+
+impl GuardedIo {
+    pub(super) fn new(stream: TcpStream, first_bytes: Duration, writes: Duration) -> Self {
+        Self {
+            stream: TokioIo::new(stream),
+            preface: Some(0),
+            first_bytes: Alarm::new(first_bytes),
+            writes: Alarm::new(writes),
+        }
+    }
+
+    fn look_at(&mut self, bytes: &[u8]) {
+        let Some(read) = self.preface else { return };
+        let matches = PREFACE[read..].starts_with(bytes) && read + bytes.len() < PREFACE.len();
+        self.preface = matches.then_some(read + bytes.len());
+    }
+
+    fn guard_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Ready(result) => {
+                self.writes.disarm();
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.writes.poll(cx).map(|()| Err(too_slow())),
+        }
+    }
+}
+
+impl Read for GuardedIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.preface.is_none() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let mut first = [0; 32];
+        let room = first.len().min(buffer.remaining());
+        let mut read = hyper::rt::ReadBuf::new(&mut first[..room]);
+        match Pin::new(&mut self.stream).poll_read(cx, read.unfilled()) {
+            Poll::Pending => self.first_bytes.poll(cx).map(|()| Err(too_slow())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => {
+                buffer.put_slice(read.filled());
+                self.look_at(read.filled());
+                if self.preface.is_none() {
+                    self.first_bytes.disarm();
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl Write for GuardedIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.guard_write(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.guard_write(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+fn too_slow() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the client is too slow")
+}
+
+/// A timer that exists only while something is awaited.
+struct Alarm {
+    after: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Alarm {
+    fn new(after: Duration) -> Self {
+        Self { after, sleep: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let after = self.after;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        sleep.as_mut().poll(cx)
+    }
+
+    fn disarm(&mut self) {
+        self.sleep = None;
+    }
+}

@@ -1,0 +1,11 @@
+//! Which service a request is for, and which of its tasks takes it.
+//!
+//! *Invariant:* pure. Tables are immutable snapshots; random numbers are arguments.
+//!
+//! Start reading at [`RouteTable`].
+
+mod table;
+mod balancer;
+
+pub use balancer::power_of_two;
+pub use table::{RouteConflict, RouteTable};

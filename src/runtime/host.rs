@@ -1,0 +1,117 @@
+//! What an instance sees of the host: WASI without files and sockets, and `wasi:http`.
+
+use std::sync::{Arc, LazyLock};
+
+use http::HeaderName;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx,
+    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+
+use crate::telemetry::{LogBook, Stream};
+
+use super::deployment::Deployment;
+use super::memory::InstanceMemory;
+use super::stdio::GuestOutput;
+
+/// Response body bytes that a guest hands over in one call. With one buffered chunk this bounds
+/// the host memory of a response.
+const BODY_CHUNK_BYTES: usize = 64 << 10;
+/// Random bytes of one call.
+const MOST_RANDOM_BYTES: u64 = 1 << 20;
+
+/// The data of a `wasmtime::Store`.
+pub(super) struct Host {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+    pub(super) memory: InstanceMemory,
+}
+
+impl Host {
+    /// The host of one request: environment, clocks, random, output. No files and no sockets: an
+    /// import of those links, and every call is refused.
+    pub(super) fn new(
+        deployment: &Deployment,
+        memory: InstanceMemory,
+        book: &Arc<LogBook>,
+        task: u64,
+    ) -> Self {
+        let limits = &deployment.definition.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles as usize);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(limits.headers.as_usize());
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(GuestOutput::new(Arc::clone(book), task, Stream::Stdout))
+            .stderr(GuestOutput::new(Arc::clone(book), task, Stream::Stderr))
+            .max_random_size(MOST_RANDOM_BYTES)
+            .allow_blocking_current_thread(false);
+        for (key, value) in &deployment.definition.env {
+            wasi.env(key, value);
+        }
+        let hooks = Hooks { book: Arc::clone(book), task, noted: false };
+        Self { table, wasi: wasi.build(), http, hooks, memory }
+    }
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Host {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let (table, ctx) = (&mut self.table, &mut self.http);
+        WasiHttpCtxView { hooks: &mut self.hooks, table, ctx }
+    }
+}
+
+struct Hooks {
+    book: Arc<LogBook>,
+    task: u64,
+    noted: bool,
+}
+
+/// Shared: wasmtime asks for it with every request.
+static FORBIDDEN: LazyLock<ForbiddenHeaderFilter> =
+    LazyLock::new(|| Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)));
+
+type Sent = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+impl WasiHttpHooks for Hooks {
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        FORBIDDEN.clone()
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _done: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
+        // One note a request: a guest that tries in a loop does not fill its own log.
+        if !std::mem::replace(&mut self.noted, true) {
+            let to = request.uri().authority().map_or("?", |authority| authority.as_str());
+            let text = format!("[outbound HTTP to {to} was refused: the task's role grants none]");
+            self.book.note(self.task, crate::telemetry::sanitise(text.as_bytes()));
+        }
+        Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        1
+    }
+}

@@ -1,0 +1,257 @@
+//! One request in one fresh instance.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use wasmtime::Store;
+use wasmtime_wasi_http::WasiBody;
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+
+use crate::clock;
+use crate::model::{Code, Limits};
+use crate::telemetry::Exchange;
+
+use super::compile::step_back;
+use super::deployment::Deployment;
+use super::drive::{Driven, ReplySender, Terms, drive};
+use super::engine::{Engine, YIELD_FUEL};
+use super::host::Host;
+use super::loader::{LoadError, Loaded};
+use super::memory::{Budget, InstanceMemory};
+use super::outcome::classify;
+use super::reply::{Reply, StopGuest};
+use super::task::Slot;
+
+/// Component handles that an instance may hold for each host resource that it may.
+const HANDLES_PER_RESOURCE: usize = 4;
+/// Wall-clock time of the one instantiation that a deployment is tried with.
+const TRIAL_TIME: Duration = Duration::from_secs(10);
+/// How far guest threads step back behind the load balancer's (see nice(2)).
+const GUEST_NICENESS: i32 = 5;
+/// Polls of guests between two looks at timers and sockets: a guest may run for milliseconds.
+const GUEST_EVENT_INTERVAL: u32 = 8;
+
+/// A request with the slot that it takes.
+pub struct Invocation {
+    /// The place on a task.
+    pub slot: Slot,
+    /// What the guest is to see.
+    pub request: http::Request<WasiBody>,
+    /// What is known about it.
+    pub exchange: Arc<Exchange>,
+}
+
+/// Runs guests on threads of their own. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    engine: Engine,
+    guests: Handle,
+    memory: Arc<Budget>,
+}
+
+impl Runtime {
+    /// The threads that guests run on, apart from those that carry bytes: a guest that computes
+    /// for milliseconds delays no connection.
+    pub fn guest_threads(count: usize) -> std::io::Result<tokio::runtime::Runtime> {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(count.max(1))
+            .thread_name("wharf-guest")
+            .on_thread_start(|| {
+                step_back(GUEST_NICENESS);
+                // A guest's first fault must not be the moment to allocate a signal stack.
+                wasmtime::Engine::tls_eager_initialize();
+            })
+            .event_interval(GUEST_EVENT_INTERVAL)
+            .enable_all()
+            .build()
+    }
+
+    /// Runs guests of `engine` on `guests`.
+    pub fn new(engine: Engine, guests: Handle) -> Self {
+        let memory = Budget::new(engine.sizing().memory_bytes);
+        Self { engine, guests, memory }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What the instances of all tasks hold.
+    pub fn memory(&self) -> &Arc<Budget> {
+        &self.memory
+    }
+
+    /// Runs the request and returns the response as soon as its head may leave.
+    ///
+    /// Dropping the future, or a body that has not ended, stops the guest. The time limit is
+    /// kept here, on a thread that no guest runs on.
+    pub async fn invoke(&self, invocation: Invocation) -> Result<Reply, Code> {
+        let exchange = Arc::clone(&invocation.exchange);
+        let timeout = invocation.slot.deployment().definition.limits.timeout;
+        let deadline = Instant::from_std(clock::now()) + timeout;
+        let (sender, reply) = oneshot::channel();
+        let run = run(self.clone(), invocation, deadline, sender);
+        let run = Metered { future: Box::pin(run), exchange: Arc::clone(&exchange) };
+        let guest = self.guests.spawn(run);
+        let guest = StopGuest::new(guest.abort_handle(), Arc::clone(&exchange));
+        match tokio::time::timeout_at(deadline, reply).await {
+            Ok(Ok(Ok(mut reply))) => {
+                reply.body_mut().attach(guest);
+                Ok(reply)
+            }
+            Ok(Ok(Err(code))) => Err(code),
+            Ok(Err(_)) => {
+                exchange.decide(Code::Internal);
+                Err(exchange.code().unwrap_or(Code::Internal))
+            }
+            Err(_) => {
+                exchange.decide(Code::RequestTimeout);
+                Err(Code::RequestTimeout)
+            }
+        }
+    }
+
+    /// Instantiates the component once under the definition's limits, as a deployment is tried
+    /// before it takes requests.
+    pub async fn try_out(
+        &self,
+        loaded: Arc<Loaded>,
+        deployment: &Deployment,
+    ) -> Result<(), LoadError> {
+        loaded.check_fit(&deployment.definition.limits)?;
+        let limits = deployment.definition.limits.clone();
+        let logs = crate::telemetry::LogBook::new(deployment.definition.id.family.clone());
+        let task = Budget::new(limits.memory.0);
+        let memory =
+            InstanceMemory::begin(limits.instance_memory.0, task, Arc::clone(&self.memory))
+                .ok_or_else(|| LoadError::StartFailed("the node has no memory left".to_owned()))?;
+        let host = Host::new(deployment, memory, &logs, 0);
+        let engine = self.engine.clone();
+        let trial = self.guests.spawn(async move {
+            let mut store = new_store(&engine, host, &limits)?;
+            let result = loaded.pre.instantiate_async(&mut store).await;
+            result.map(drop).map_err(|error| classify(&error, store.data().memory.denied()).1)
+        });
+        let stop = trial.abort_handle();
+        match tokio::time::timeout(TRIAL_TIME, trial).await {
+            Ok(Ok(result)) => result.map_err(LoadError::StartFailed),
+            Ok(Err(panic)) => Err(LoadError::Internal(panic.to_string())),
+            Err(_) => {
+                stop.abort();
+                Err(LoadError::StartFailed("it did not start within 10s".to_owned()))
+            }
+        }
+    }
+}
+
+/// The instance's store, and what must be noted when it goes, however it goes.
+struct Instance {
+    store: Store<Host>,
+    fuel: u64,
+    exchange: Arc<Exchange>,
+    // Declared after the store: the slot is free only when the instance is gone.
+    slot: Slot,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let left = self.store.get_fuel().unwrap_or(0);
+        let peak = self.store.data().memory.peak();
+        self.exchange.set_instance_usage(self.fuel.saturating_sub(left), peak);
+    }
+}
+
+async fn run(runtime: Runtime, invocation: Invocation, deadline: Instant, reply: ReplySender) {
+    let exchange = Arc::clone(&invocation.exchange);
+    let mut reply = Some(reply);
+    let (code, detail) = match run_instance(runtime, invocation, deadline, &mut reply).await {
+        Ok(()) => return,
+        Err(failure) => failure,
+    };
+    exchange.decide(code);
+    if let Some(reply) = reply {
+        // Whoever decided first knows best: a body that was too large is why the guest failed.
+        let _ = reply.send(Err(exchange.code().unwrap_or(code)));
+    }
+    tracing::debug!(request = exchange.id(), code = code.as_str(), detail, "the request failed");
+}
+
+async fn run_instance(
+    runtime: Runtime,
+    invocation: Invocation,
+    deadline: Instant,
+    reply: &mut Option<ReplySender>,
+) -> Result<(), (Code, String)> {
+    let Invocation { slot, request, exchange } = invocation;
+    let deployment = Arc::clone(&slot.task.deployment);
+    let limits = &deployment.definition.limits;
+    let (task, node) = (Arc::clone(&slot.task.memory), Arc::clone(&runtime.memory));
+    let Some(memory) = InstanceMemory::begin(limits.instance_memory.0, task, node) else {
+        return Err((Code::NoCapacity, "no memory for another instance".to_owned()));
+    };
+    let host = Host::new(&deployment, memory, slot.logs(), slot.task.number);
+    let internal = |detail| (Code::Internal, detail);
+    let store = new_store(&runtime.engine, host, limits).map_err(internal)?;
+    let (head_sender, head) = oneshot::channel();
+    let loaded = Arc::clone(&slot.task.loaded);
+    let mut instance = Instance { store, fuel: limits.fuel, exchange: exchange.clone(), slot };
+    let store = &mut instance.store;
+    let request = store.data_mut().http().new_incoming_request(Scheme::Http, request);
+    let request = request.map_err(|error| internal(error.to_string()))?;
+    let out = store.data_mut().http().new_response_outparam(head_sender);
+    let out = out.map_err(|error| internal(error.to_string()))?;
+    let terms = Terms { exchange: exchange.clone(), deadline, most_bytes: limits.response_body.0 };
+    let call = async {
+        let guest = loaded.pre.instantiate_async(&mut *store).await?;
+        guest.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
+    };
+    let mut in_transit = None;
+    let (code, detail) = match drive(call, head, terms, reply, &mut in_transit).await {
+        Driven::Answered => return Ok(()),
+        Driven::Failed(error) => classify(&error, instance.store.data().memory.denied()),
+        Driven::Broken(code) => (code, code.title().to_owned()),
+    };
+    exchange.decide(code);
+    drop(in_transit);
+    if !matches!(code, Code::ClientClosed | Code::NoCapacity) {
+        let text = format!("[request {}: {}: {detail}]", exchange.id(), code.as_str());
+        let text = crate::telemetry::sanitise(text.as_bytes());
+        instance.slot.logs().note(instance.slot.task.number, text);
+    }
+    Err((code, detail))
+}
+
+fn new_store(engine: &Engine, host: Host, limits: &Limits) -> Result<Store<Host>, String> {
+    let mut store = Store::new(engine.wasmtime(), host);
+    store.limiter(|host| &mut host.memory);
+    store.set_fuel(limits.fuel).map_err(|error| error.to_string())?;
+    let yields = store.fuel_async_yield_interval(Some(YIELD_FUEL));
+    yields.map_err(|error| error.to_string())?;
+    store.set_hostcall_fuel(limits.hostcall_bytes.as_usize());
+    store.set_max_component_handles(limits.handles as usize * HANDLES_PER_RESOURCE);
+    Ok(store)
+}
+
+/// Charges the CPU time of every poll, set-up and reset of the instance included.
+struct Metered<F> {
+    future: Pin<Box<F>>,
+    exchange: Arc<Exchange>,
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let before = clock::thread_cpu();
+        let result = self.future.as_mut().poll(cx);
+        self.exchange.add_cpu(clock::thread_cpu().saturating_sub(before));
+        result
+    }
+}

@@ -1,0 +1,46 @@
+//! Runs tasks: the engine, its limits, and one wasmtime instance for each request.
+//!
+//! A request takes a [`Slot`] of a task from the [`TaskTable`], and [`Runtime::invoke`] runs it in
+//! a fresh instance on the guest workers, apart from the threads of the load balancer.
+//!
+//! *Invariant:* nothing on the path of a request compiles, writes to a disk, takes a lock that
+//! another service's requests take, or allocates without a bound.
+//!
+//! *Invariant:* an instance serves one request and is discarded; a `wasmtime::Store` whose call
+//! ended early is never entered again.
+//!
+//! Start reading at [`TaskTable`], then `invoke.rs`.
+
+mod table;
+mod service;
+mod state;
+mod task;
+mod deployment;
+mod waiting;
+mod invoke;
+mod drive;
+mod reply;
+mod outcome;
+mod host;
+mod stdio;
+mod memory;
+mod loader;
+mod compile;
+mod cache;
+mod cwasm;
+mod engine;
+mod machine;
+
+pub use cache::{AotCache, CacheError, CacheKey};
+pub use compile::{CompileError, Compiler};
+pub use deployment::{Deployment, Refusal, ServiceView, TaskView};
+pub use engine::{Engine, EngineError, ResetMode, ResetPolicy, Sizing};
+pub use invoke::{Invocation, Runtime};
+pub use loader::{LoadError, Loaded, Loader};
+pub use machine::Machine;
+pub use memory::Budget;
+pub use reply::{BodyError, Reply, ReplyBody};
+pub use service::ServiceCell;
+pub use table::{Routes, TaskTable};
+pub use task::Slot;
+pub use wasmtime_wasi_http::{Error as WasiError, WasiBody};

@@ -1,0 +1,307 @@
+//! One service on this node: its tasks, the requests in flight, and those that wait.
+//!
+//! *Invariant:* a service that sleeps has no task, no loaded component, no timer and no file
+//! descriptor; only this record.
+//!
+//! *Invariant:* exactly one load happens when a sleeping service is asked for, however many
+//! requests wait; each of them is answered or refused by its deadline.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+
+use crate::clock;
+use crate::model::Name;
+use crate::telemetry::{LogBook, ServiceStats};
+
+use super::deployment::{Deployment, Refusal, ServiceView};
+use super::loader::{LoadError, Loaded, Loader};
+use super::state::{Component, Grants, Reaped, State};
+use super::task::{Slot, Task};
+use super::waiting::Place;
+
+/// What all services of a node share.
+pub(super) struct Shared {
+    pub(super) loader: Loader,
+    /// Told when a deployment has to be prepared again, because its code is gone from the cache.
+    pub(super) broken: mpsc::Sender<Name>,
+}
+
+/// A service on this node.
+pub struct ServiceCell {
+    name: Name,
+    shared: Arc<Shared>,
+    logs: Arc<LogBook>,
+    stats: OnceLock<Arc<ServiceStats>>,
+    state: Mutex<State>,
+    drained: Notify,
+}
+
+impl std::fmt::Debug for ServiceCell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceCell").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl ServiceCell {
+    pub(super) fn new(name: Name, shared: Arc<Shared>) -> Arc<Self> {
+        let logs = LogBook::new(name.clone());
+        let state = Mutex::new(State::new(rand::random()));
+        let (stats, drained) = (OnceLock::new(), Notify::new());
+        Arc::new(Self { name, shared, logs, stats, state, drained })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// What its guests print.
+    pub fn logs(&self) -> &Arc<LogBook> {
+        &self.logs
+    }
+
+    /// Its counters, made with the first request.
+    pub fn stats(&self) -> &Arc<ServiceStats> {
+        self.stats.get_or_init(Arc::default)
+    }
+
+    /// Its counters, if it has had a request.
+    pub fn stats_if_any(&self) -> Option<&Arc<ServiceStats>> {
+        self.stats.get()
+    }
+
+    /// Takes a place on one of the tasks; starts one, or wakes the service, or waits, as it needs.
+    ///
+    /// Dropping the future gives up the place in the queue.
+    pub async fn acquire(self: &Arc<Self>) -> Result<Slot, Refusal> {
+        let (ticket, wait) = {
+            let mut state = self.state.lock();
+            if let Some(slot) = state.take(self) {
+                drop(state);
+                return Ok(slot);
+            }
+            state.queue(self)?
+        };
+        let mut leaving = LeaveOnDrop { cell: self, id: Some(ticket.id) };
+        match tokio::time::timeout(wait, ticket.answer).await {
+            Ok(answer) => {
+                leaving.id = None;
+                answer.unwrap_or(Err(Refusal::NotReady))
+            }
+            Err(_) => Err(self.refusal_in_time()),
+        }
+    }
+
+    /// Puts a deployment in force. Tasks of the one before take no more requests; as many tasks
+    /// as there were are started anew. `loaded` spares a second load where the caller has it.
+    pub fn deploy(self: &Arc<Self>, deployment: Arc<Deployment>, loaded: Option<Arc<Loaded>>) {
+        let (grants, retired) = {
+            let mut state = self.state.lock();
+            let had = u32::try_from(state.tasks.len()).unwrap_or(u32::MAX);
+            let retired = state.retire_all();
+            let scale = deployment.scale;
+            state.deployment = Some(deployment);
+            state.component = Component::Asleep;
+            let needed = had.clamp(scale.min, scale.max).max(u32::from(!state.waiting.is_empty()));
+            let grants = match (needed, loaded) {
+                (0, _) => Grants::new(),
+                (_, Some(loaded)) => state.awake(self, loaded, needed),
+                (_, None) => {
+                    state.begin_loading(self, needed);
+                    Grants::new()
+                }
+            };
+            (grants, retired)
+        };
+        drop(retired);
+        tell(grants);
+    }
+
+    /// Changes the bounds without touching the tasks that are within them.
+    pub fn rescale(self: &Arc<Self>, deployment: Arc<Deployment>) {
+        let (grants, retired) = {
+            let mut state = self.state.lock();
+            let scale = deployment.scale;
+            state.deployment = Some(deployment);
+            let retired = state.shrink_to(scale.max as usize);
+            let grants = match &state.component {
+                Component::Loaded(loaded) => {
+                    let loaded = Arc::clone(loaded);
+                    state.awake(self, loaded, scale.min)
+                }
+                Component::Asleep if scale.min > 0 => {
+                    state.begin_loading(self, scale.min);
+                    Grants::new()
+                }
+                _ => Grants::new(),
+            };
+            (grants, retired)
+        };
+        drop(retired);
+        tell(grants);
+    }
+
+    /// Takes the deployment away: no more requests, and those that wait are refused.
+    pub fn withdraw(&self) {
+        let (places, retired, component) = {
+            let mut state = self.state.lock();
+            state.deployment = None;
+            let component = std::mem::take(&mut state.component);
+            (state.waiting.take_all(), state.retire_all(), component)
+        };
+        drop((retired, component));
+        for place in places {
+            place.answer(Err(Refusal::NotReady));
+        }
+    }
+
+    /// Completes when no request is in flight.
+    pub async fn drained(&self) {
+        loop {
+            let notified = self.drained.notified();
+            let idle = {
+                let state = self.state.lock();
+                state.in_flight == 0 && state.retiring == 0
+            };
+            if idle {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// How it is now.
+    pub fn view(&self) -> ServiceView {
+        let state = self.state.lock();
+        ServiceView {
+            tasks: state.tasks.iter().map(|task| task.view()).collect(),
+            in_flight: state.in_flight + state.retiring,
+            waiting: state.waiting.len(),
+            loaded: matches!(state.component, Component::Loaded(_)),
+            deployment: state.deployment.clone(),
+        }
+    }
+
+    fn refusal_in_time(&self) -> Refusal {
+        match &self.state.lock().component {
+            Component::Loaded(_) => Refusal::AtMaximum,
+            _ => Refusal::QueueTimeout,
+        }
+    }
+
+    pub(super) fn release(self: &Arc<Self>, task: &Arc<Task>) {
+        let (grants, retired) = {
+            let mut state = self.state.lock();
+            let left = task.release();
+            let position = state.tasks.iter().position(|current| Arc::ptr_eq(current, task));
+            let Some(position) = position else {
+                state.retiring -= 1;
+                drop(state);
+                self.drained.notify_waiters();
+                return;
+            };
+            state.in_flight -= 1;
+            let grants = state.serve_waiting(self);
+            let retired = match left == 0 && grants.is_empty() {
+                true => state.give_back(position),
+                false => None,
+            };
+            if state.in_flight == 0 {
+                state.idle_since = Some(clock::now());
+                self.drained.notify_waiters();
+            }
+            (grants, retired)
+        };
+        drop(retired);
+        tell(grants);
+    }
+
+    pub(super) async fn load(self: Arc<Self>, needed: u32) {
+        let began = clock::now();
+        loop {
+            let Some(deployment) = self.state.lock().deployment.clone() else { return };
+            let result = self.shared.loader.load(deployment.component).await;
+            let mut state = self.state.lock();
+            let current = state.deployment.as_ref();
+            if current.is_some_and(|current| current.component != deployment.component) {
+                continue;
+            }
+            if !matches!(state.component, Component::Loading) {
+                return;
+            }
+            match result {
+                Ok(loaded) => {
+                    state.last_start = clock::now().saturating_duration_since(began);
+                    let grants = state.awake(&self, loaded, needed);
+                    drop(state);
+                    tell(grants);
+                }
+                Err(error) => {
+                    let places = state.load_failed(&error);
+                    drop(state);
+                    self.report_load_failure(&error, places);
+                }
+            }
+            return;
+        }
+    }
+
+    /// Requests go on waiting while the component is compiled again; any other failure refuses
+    /// them now.
+    fn report_load_failure(&self, error: &LoadError, places: Vec<Place>) {
+        tracing::warn!(service = %self.name, %error, "the service cannot be woken");
+        if matches!(error, LoadError::NotCompiled) {
+            let _ = self.shared.broken.try_send(self.name.clone());
+        }
+        let refusal = match error {
+            LoadError::TooMany(_) => Refusal::NoCapacity,
+            _ => Refusal::NotReady,
+        };
+        for place in places {
+            place.answer(Err(refusal));
+        }
+    }
+
+    /// Sends an idle service back to its minimum, then ends: an idle service has no timer.
+    pub(super) async fn reap(cell: Weak<Self>) {
+        loop {
+            let due = {
+                let Some(cell) = cell.upgrade() else { return };
+                let mut state = cell.state.lock();
+                match state.reap(clock::now()) {
+                    Reaped::Later(due) => due,
+                    Reaped::Done(freed) => {
+                        drop(state);
+                        // Unmapping code takes its time.
+                        tokio::task::spawn_blocking(move || drop(freed));
+                        return;
+                    }
+                }
+            };
+            tokio::time::sleep_until(due.into()).await;
+        }
+    }
+}
+
+/// Takes a request out of the queue when its client leaves.
+struct LeaveOnDrop<'a> {
+    cell: &'a ServiceCell,
+    id: Option<u64>,
+}
+
+impl Drop for LeaveOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.cell.state.lock().waiting.leave(id);
+        }
+    }
+}
+
+/// Outside the lock: a waiter that has just left drops its slot, and that takes the lock again.
+fn tell(grants: Grants) {
+    for (place, slot) in grants {
+        place.answer(Ok(slot));
+    }
+}

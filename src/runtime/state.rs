@@ -1,0 +1,244 @@
+//! What a service's lock protects: its tasks, its queue, and the decisions about both.
+//!
+//! *Invariant:* nothing here waits. Whoever must be told is returned, and told once the lock is
+//! released: a waiter that has just left drops its slot, and that takes the lock again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::autoscaler;
+use crate::clock;
+use crate::routing::power_of_two;
+
+use super::deployment::{Deployment, Refusal};
+use super::loader::{LoadError, Loaded};
+use super::service::ServiceCell;
+use super::task::{Slot, Task};
+use super::waiting::{Place, Ticket, Waiting};
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) deployment: Option<Arc<Deployment>>,
+    pub(super) component: Component,
+    pub(super) tasks: Vec<Arc<Task>>,
+    pub(super) waiting: Waiting,
+    /// Requests on current tasks.
+    pub(super) in_flight: u32,
+    /// Requests on tasks that were replaced.
+    pub(super) retiring: u32,
+    last_number: u64,
+    pub(super) last_start: Duration,
+    pub(super) idle_since: Option<Instant>,
+    reaping: bool,
+    random: u64,
+}
+
+#[derive(Default)]
+pub(super) enum Component {
+    #[default]
+    Asleep,
+    Loading,
+    Loaded(Arc<Loaded>),
+}
+
+/// Waiters with their slots, to be told once the lock is released.
+pub(super) type Grants = Vec<(Place, Slot)>;
+
+/// What a reaper does next.
+pub(super) enum Reaped {
+    Later(Instant),
+    Done((Vec<Arc<Task>>, Component)),
+}
+
+impl State {
+    /// A service with nothing deployed. `random` seeds the choice between tasks.
+    pub(super) fn new(random: u64) -> Self {
+        Self { random, ..Self::default() }
+    }
+
+    /// A slot on a task that has room; a new task if none has and one more is allowed.
+    pub(super) fn take(&mut self, cell: &Arc<ServiceCell>) -> Option<Slot> {
+        if !self.waiting.is_empty() {
+            return None;
+        }
+        if let Some(position) = self.pick() {
+            return Some(self.slot_on(position, cell, None));
+        }
+        let Component::Loaded(loaded) = &self.component else { return None };
+        let loaded = Arc::clone(loaded);
+        if self.tasks.len() >= self.deployment.as_ref()?.scale.max as usize {
+            return None;
+        }
+        self.start_task(loaded);
+        self.ensure_reaper(cell);
+        Some(self.slot_on(self.tasks.len() - 1, cell, None))
+    }
+
+    /// Power of two choices; if both are full, any task with room.
+    fn pick(&mut self) -> Option<usize> {
+        // SplitMix64 (Steele, Lea, Flood, 2014): enough for choosing, and without a system call.
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let random = mixed ^ (mixed >> 31);
+        let picked = power_of_two(self.tasks.len(), random, |i| self.tasks[i].in_flight())?;
+        let room = |task: &Arc<Task>| task.in_flight() < task.concurrency;
+        match room(&self.tasks[picked]) {
+            true => Some(picked),
+            false => self.tasks.iter().position(room),
+        }
+    }
+
+    fn slot_on(
+        &mut self,
+        position: usize,
+        cell: &Arc<ServiceCell>,
+        cold_start: Option<Duration>,
+    ) -> Slot {
+        self.in_flight += 1;
+        self.tasks[position].take(cell, cold_start)
+    }
+
+    /// A place in the queue, and how long it may be waited in. Wakes the service if it sleeps.
+    pub(super) fn queue(&mut self, cell: &Arc<ServiceCell>) -> Result<(Ticket, Duration), Refusal> {
+        let deployment = self.deployment.clone().ok_or(Refusal::NotReady)?;
+        let bounds = deployment.queue;
+        let tasks = u32::try_from(self.tasks.len()).unwrap_or(u32::MAX);
+        let (most, refusal) = match (&self.component, self.tasks.first()) {
+            (Component::Loaded(_), Some(task)) => {
+                let most = autoscaler::longest_queue(bounds.depth, tasks, task.concurrency);
+                (most, Refusal::AtMaximum)
+            }
+            _ => (bounds.depth, Refusal::QueueFull),
+        };
+        if self.waiting.len() >= most {
+            return Err(refusal);
+        }
+        let ticket = self.waiting.join();
+        if matches!(self.component, Component::Asleep) {
+            self.begin_loading(cell, 1);
+        }
+        Ok((ticket, autoscaler::longest_wait(bounds.wait, self.last_start)))
+    }
+
+    pub(super) fn begin_loading(&mut self, cell: &Arc<ServiceCell>, needed: u32) {
+        self.component = Component::Loading;
+        tokio::spawn(Arc::clone(cell).load(needed));
+    }
+
+    /// Takes requests from now on, with at least `needed` tasks.
+    pub(super) fn awake(
+        &mut self,
+        cell: &Arc<ServiceCell>,
+        loaded: Arc<Loaded>,
+        needed: u32,
+    ) -> Grants {
+        let Some(deployment) = self.deployment.clone() else { return Grants::new() };
+        if matches!(self.component, Component::Loading) {
+            self.waiting.mark_cold();
+        }
+        let limits = &deployment.definition.limits;
+        let load = self.waiting.len() + self.in_flight;
+        let wanted = autoscaler::wanted(load, loaded.concurrency(limits), &deployment.scale);
+        self.component = Component::Loaded(Arc::clone(&loaded));
+        while self.tasks.len() < wanted.max(needed) as usize {
+            self.start_task(Arc::clone(&loaded));
+        }
+        self.idle_since = Some(clock::now());
+        self.ensure_reaper(cell);
+        self.serve_waiting(cell)
+    }
+
+    pub(super) fn load_failed(&mut self, error: &LoadError) -> Vec<Place> {
+        match error {
+            // The queue stays: the agent prepares the deployment again and calls `deploy`. Until
+            // then it counts as loading, so that requests do not ask for it again and again.
+            LoadError::NotCompiled => Vec::new(),
+            _ => {
+                self.component = Component::Asleep;
+                self.waiting.take_all()
+            }
+        }
+    }
+
+    fn start_task(&mut self, loaded: Arc<Loaded>) {
+        let Some(deployment) = self.deployment.clone() else { return };
+        self.last_number += 1;
+        self.tasks.push(Task::start(self.last_number, deployment, loaded));
+    }
+
+    /// Hands free places to those that wait, in the order in which they came.
+    pub(super) fn serve_waiting(&mut self, cell: &Arc<ServiceCell>) -> Grants {
+        let mut grants = Grants::new();
+        let Component::Loaded(loaded) = &self.component else { return grants };
+        let loaded = Arc::clone(loaded);
+        let max = self.deployment.as_ref().map_or(0, |d| d.scale.max) as usize;
+        while !self.waiting.is_empty() {
+            let position = match self.pick() {
+                Some(position) => position,
+                None if self.tasks.len() < max => {
+                    self.start_task(Arc::clone(&loaded));
+                    self.tasks.len() - 1
+                }
+                None => break,
+            };
+            let Some(place) = self.waiting.next() else { break };
+            let cold_start = place.waited_for_start.then_some(self.last_start);
+            grants.push((place, self.slot_on(position, cell, cold_start)));
+        }
+        grants
+    }
+
+    /// Stops the idle task at `position` if the load needs fewer.
+    pub(super) fn give_back(&mut self, position: usize) -> Option<Arc<Task>> {
+        let deployment = self.deployment.as_ref()?;
+        let concurrency = self.tasks[position].concurrency;
+        let kept = autoscaler::kept(self.in_flight, concurrency, &deployment.scale);
+        (self.tasks.len() > kept as usize).then(|| self.tasks.swap_remove(position))
+    }
+
+    pub(super) fn retire_all(&mut self) -> Vec<Arc<Task>> {
+        self.retiring += std::mem::take(&mut self.in_flight);
+        std::mem::take(&mut self.tasks)
+    }
+
+    pub(super) fn shrink_to(&mut self, most: usize) -> Vec<Arc<Task>> {
+        let retired = self.tasks.split_off(self.tasks.len().min(most));
+        let moved: u32 = retired.iter().map(|task| task.in_flight()).sum();
+        self.in_flight -= moved;
+        self.retiring += moved;
+        retired
+    }
+
+    fn ensure_reaper(&mut self, cell: &Arc<ServiceCell>) {
+        let min = self.deployment.as_ref().map_or(0, |d| d.scale.min) as usize;
+        if !self.reaping && self.tasks.len() > min {
+            self.reaping = true;
+            tokio::spawn(ServiceCell::reap(Arc::downgrade(cell)));
+        }
+    }
+
+    pub(super) fn reap(&mut self, now: Instant) -> Reaped {
+        let Some(deployment) = self.deployment.clone() else {
+            self.reaping = false;
+            return Reaped::Done((Vec::new(), Component::Asleep));
+        };
+        let scale = deployment.scale;
+        if self.in_flight > 0 || !self.waiting.is_empty() {
+            return Reaped::Later(now + scale.idle);
+        }
+        let due = autoscaler::idle_until(self.idle_since.unwrap_or(now), &scale);
+        if due > now {
+            return Reaped::Later(due);
+        }
+        self.reaping = false;
+        let stopped = self.tasks.split_off(self.tasks.len().min(scale.min as usize));
+        let component =
+            match self.tasks.is_empty() && matches!(self.component, Component::Loaded(_)) {
+                true => std::mem::take(&mut self.component),
+                false => Component::Asleep,
+            };
+        Reaped::Done((stopped, component))
+    }
+}

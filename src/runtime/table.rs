@@ -1,0 +1,56 @@
+//! The services of this node, by name.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use tokio::sync::mpsc;
+
+use crate::model::Name;
+use crate::routing::RouteTable;
+
+use super::loader::Loader;
+use super::service::{ServiceCell, Shared};
+
+/// The routes of this node, swapped as a whole: the agent writes them, the load balancer reads.
+pub type Routes = ArcSwap<RouteTable<Arc<ServiceCell>>>;
+
+/// Services whose code was found missing, waiting for the agent.
+const MOST_BROKEN: usize = 1_024;
+
+/// Every service that this node has a grant for. Cheap to clone.
+#[derive(Clone)]
+pub struct TaskTable {
+    cells: Arc<DashMap<Name, Arc<ServiceCell>>>,
+    shared: Arc<Shared>,
+}
+
+impl TaskTable {
+    /// An empty table, and the feed of services that have to be prepared again.
+    pub fn new(loader: Loader) -> (Self, mpsc::Receiver<Name>) {
+        let (broken, to_prepare) = mpsc::channel(MOST_BROKEN);
+        let shared = Arc::new(Shared { loader, broken });
+        (Self { cells: Arc::default(), shared }, to_prepare)
+    }
+
+    /// The service, if this node has it.
+    pub fn get(&self, name: &Name) -> Option<Arc<ServiceCell>> {
+        self.cells.get(name).map(|cell| Arc::clone(&cell))
+    }
+
+    /// The service, made if this node does not have it yet.
+    pub fn get_or_insert(&self, name: &Name) -> Arc<ServiceCell> {
+        let make = || ServiceCell::new(name.clone(), Arc::clone(&self.shared));
+        Arc::clone(&self.cells.entry(name.clone()).or_insert_with(make))
+    }
+
+    /// Takes the service out. Requests in flight go on.
+    pub fn remove(&self, name: &Name) -> Option<Arc<ServiceCell>> {
+        self.cells.remove(name).map(|(_, cell)| cell)
+    }
+
+    /// Every service, in no order.
+    pub fn all(&self) -> Vec<Arc<ServiceCell>> {
+        self.cells.iter().map(|cell| Arc::clone(&cell)).collect()
+    }
+}

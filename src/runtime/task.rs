@@ -1,0 +1,107 @@
+//! A task, and a place on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::clock;
+use crate::telemetry::LogBook;
+
+use super::deployment::{Deployment, TaskView};
+use super::loader::Loaded;
+use super::memory::Budget;
+use super::service::ServiceCell;
+
+/// One running copy of a deployment. It costs this record; its instances come with requests.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) number: u64,
+    pub(super) deployment: Arc<Deployment>,
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) memory: Arc<Budget>,
+    /// Requests that it serves at once.
+    pub(super) concurrency: u32,
+    /// Changed only under the service's lock.
+    in_flight: AtomicU32,
+    started_at_ms: u64,
+}
+
+impl Task {
+    pub(super) fn start(
+        number: u64,
+        deployment: Arc<Deployment>,
+        loaded: Arc<Loaded>,
+    ) -> Arc<Self> {
+        let limits = &deployment.definition.limits;
+        Arc::new(Self {
+            number,
+            concurrency: loaded.concurrency(limits),
+            memory: Budget::new(limits.memory.0),
+            deployment,
+            loaded,
+            in_flight: AtomicU32::new(0),
+            started_at_ms: clock::unix_ms(),
+        })
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// One more request for `cell`, whose lock is held.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        cell: &Arc<ServiceCell>,
+        cold_start: Option<Duration>,
+    ) -> Slot {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Slot { task: Arc::clone(self), cell: Arc::clone(cell), cold_start }
+    }
+
+    /// One request less; returns how many are left.
+    pub(super) fn release(&self) -> u32 {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed) - 1
+    }
+
+    pub(super) fn view(&self) -> TaskView {
+        TaskView {
+            number: self.number,
+            in_flight: self.in_flight(),
+            concurrency: self.concurrency,
+            memory_bytes: self.memory.used(),
+            started_at_ms: self.started_at_ms,
+        }
+    }
+}
+
+/// A task's promise to serve one request. Dropping it gives the place to whoever waits.
+#[derive(Debug)]
+pub struct Slot {
+    pub(super) task: Arc<Task>,
+    cell: Arc<ServiceCell>,
+    /// How long the start took that this request had to wait for.
+    pub cold_start: Option<Duration>,
+}
+
+impl Slot {
+    /// What the task runs.
+    pub fn deployment(&self) -> &Deployment {
+        &self.task.deployment
+    }
+
+    /// The task's number within its service.
+    pub fn task_number(&self) -> u64 {
+        self.task.number
+    }
+
+    /// The service's log.
+    pub fn logs(&self) -> &Arc<LogBook> {
+        self.cell.logs()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.cell.release(&self.task);
+    }
+}

@@ -1,0 +1,261 @@
+//! Puts a node together and runs it.
+//!
+//! *Invariant:* this is the only place that knows every part.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use registry::{Client, ContentStore, Server as RegistryServer};
+use tokio::net::TcpListener;
+
+use crate::agent::{Agent, AgentParts, Images};
+use crate::api::{Api, ApiParts};
+use crate::config::NodeConfig;
+use crate::control::Control;
+use crate::model::{ByteSize, Capacity, CpuUnits, Node};
+use crate::proxy::{Proxy, ProxyConfig, ProxyError};
+use crate::runtime::{
+    AotCache, Compiler, Engine, EngineError, Loader, Machine, Routes, Runtime, TaskTable,
+};
+use crate::shutdown::Shutdown;
+use crate::store::{OpenError, SqliteOptions, SqliteStore, Store};
+use crate::telemetry::AccessLog;
+
+/// Bytes of pulled components that are kept besides those in use.
+const CONTENT_BYTES: u64 = 8 << 30;
+/// How long the API may take to finish what it answers when the node stops.
+const API_DRAIN: Duration = Duration::from_secs(5);
+/// How often the node looks whether swap appeared under the fast reset.
+const HAZARD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder cannot be used.
+    #[error("the data folder {} cannot be used", .path.display())]
+    DataDir {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The state cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The content store cannot be opened.
+    #[error("the content store cannot be opened")]
+    Content(#[from] registry::content::Error),
+    /// The embedded registry cannot be opened.
+    #[error("the embedded registry cannot be opened")]
+    Registry(#[source] registry::server::Error),
+    /// The registry client cannot be made.
+    #[error("the registry client cannot be made")]
+    Client(#[from] registry::client::Error),
+    /// The engine cannot be made.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The load balancer cannot listen.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The API cannot listen.
+    #[error("the API cannot listen on {address}")]
+    ApiListen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Something that every process needs cannot be had.
+    #[error("the node cannot start")]
+    Start(#[source] io::Error),
+}
+
+impl ServeError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+        match self {
+            Self::Proxy(error) if taken(&error.source) => Some(
+                "another process has the address; choose one with --listen, or stop it".to_owned(),
+            ),
+            Self::ApiListen { source, .. } if taken(source) => Some(
+                "another process has the address, perhaps another node; choose one with \
+                 --api-listen, or stop it"
+                    .to_owned(),
+            ),
+            Self::DataDir { path, .. } => {
+                Some(format!("check that {} can be written to, or give --data-dir", path.display()))
+            }
+            Self::Engine(_) => Some("`wharf doctor` shows the limits of this machine".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Runs a node until the signal is given and what was under way is done.
+pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeError> {
+    let machine = Machine::read();
+    prepare_folder(&config.data_dir)?;
+    // The store's lock keeps a second node out of the folder, so it comes first.
+    let store = SqliteStore::open(SqliteOptions::new(config.data_dir.join("state.db"))).await?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let api_listener = TcpListener::bind(config.api_listen)
+        .await
+        .map_err(|source| ServeError::ApiListen { address: config.api_listen, source })?;
+    let api_address = api_listener.local_addr().map_err(ServeError::Start)?;
+    let engine = Engine::new(&machine, config.reset)?;
+    let guests = Runtime::guest_threads(machine.cores).map_err(ServeError::Start)?;
+    let guests = StopThreads(Some(guests));
+    let runtime = Runtime::new(engine.clone(), guests.handle());
+    let log = AccessLog::open(&config.access_log).map_err(ServeError::Start)?;
+    let routes = Arc::new(Routes::default());
+    let proxy_config = ProxyConfig {
+        max_connections: usize::try_from(machine.max_open_files / 2).unwrap_or(usize::MAX),
+        ..ProxyConfig::default()
+    };
+    let proxy =
+        Proxy::bind(config.listen, proxy_config, routes.clone(), runtime.clone(), log).await?;
+    let http_address = proxy.local_addr().map_err(ServeError::Start)?;
+    let (agent, api, ready) =
+        assemble(&config, &machine, store.clone(), runtime, routes, api_address)?;
+    let control = tokio::spawn(Control::new(store).run(shutdown.clone()));
+    let agent = tokio::spawn(agent.run(shutdown.clone()));
+    let api = tokio::spawn(serve_api(api_listener, api, shutdown.clone()));
+    let hazard = tokio::spawn(watch_hazard(engine, shutdown.clone()));
+    ready.store(true, Ordering::Release);
+    say_ready(&config, http_address, api_address)?;
+    proxy.run(shutdown).await;
+    let _ = tokio::join!(control, agent, api, hazard);
+    if let Some(path) = &config.ready_file {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+fn assemble(
+    config: &NodeConfig,
+    machine: &Machine,
+    store: Arc<dyn Store>,
+    runtime: Runtime,
+    routes: Arc<Routes>,
+    api_address: SocketAddr,
+) -> Result<(Agent, Api, Arc<AtomicBool>), ServeError> {
+    let data = |name: &str| config.data_dir.join(name);
+    let folder = |path: PathBuf| move |source| ServeError::DataDir { path, source };
+    let engine = runtime.engine().clone();
+    let cache = AotCache::open(&data("compiled")).map_err(folder(data("compiled")))?;
+    let compiler = Compiler::new(engine.clone(), cache.clone(), machine.cores);
+    let compiler = compiler.map_err(ServeError::Start)?;
+    let loader = Loader::new(engine.clone(), cache.clone());
+    let (table, broken) = TaskTable::new(loader.clone());
+    let client = Client::new(config.registry.clone())?;
+    let content = ContentStore::open(data("content"), CONTENT_BYTES)?;
+    let images = Images::open(&data("images"), content, client.clone(), api_address);
+    let images = images.map_err(folder(data("images")))?;
+    let registry = RegistryServer::open(data("registry")).map_err(ServeError::Registry)?;
+    let node = this_node(config, machine, &engine);
+    let ready = Arc::new(AtomicBool::new(false));
+    let api = Api::new(ApiParts {
+        store: store.clone(),
+        table: table.clone(),
+        runtime: runtime.clone(),
+        loader: loader.clone(),
+        compiler: compiler.clone(),
+        images: client,
+        registry,
+        node: node.id.clone(),
+        api_address,
+        ready: ready.clone(),
+    });
+    let parts = AgentParts { node, store, images, compiler, cache, loader, runtime, table, routes };
+    Ok((Agent::new(parts, broken), api, ready))
+}
+
+fn this_node(config: &NodeConfig, machine: &Machine, engine: &Engine) -> Node {
+    let cores = u32::try_from(machine.cores).unwrap_or(u32::MAX);
+    let capacity = Capacity {
+        cpu: CpuUnits(cores.saturating_mul(1_024)),
+        memory: ByteSize(engine.sizing().memory_bytes),
+        instances: engine.sizing().slots,
+    };
+    Node { id: config.node.clone(), capacity, version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+fn prepare_folder(path: &Path) -> Result<(), ServeError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| ServeError::DataDir { path: path.to_owned(), source })
+}
+
+async fn serve_api(listener: TcpListener, api: Api, shutdown: Shutdown) {
+    let stop = shutdown.clone();
+    let serving = axum::serve(listener, api.router().into_make_service())
+        .with_graceful_shutdown(async move { stop.begun().await });
+    let drained = async {
+        shutdown.begun().await;
+        tokio::time::sleep(API_DRAIN).await;
+    };
+    tokio::select! {
+        result = serving => {
+            if let Err(error) = result {
+                tracing::error!(%error, "the API stopped");
+            }
+        }
+        // Whoever follows a log does not keep the node from stopping.
+        () = drained => {}
+    }
+}
+
+/// The fast reset is chosen where no page can be swapped out. Should that change under a running
+/// node, its operator must know at once.
+async fn watch_hazard(engine: Engine, shutdown: Shutdown) {
+    loop {
+        let slept = shutdown.unless_begun(tokio::time::sleep(HAZARD_INTERVAL)).await;
+        if slept.is_none() {
+            return;
+        }
+        if let Some(why) = engine.reset_hazard() {
+            tracing::error!(
+                why,
+                "the fast reset is not safe any more: turn swap off, or restart \
+                the node, which then chooses the safe reset"
+            );
+        }
+    }
+}
+
+fn say_ready(config: &NodeConfig, http: SocketAddr, api: SocketAddr) -> Result<(), ServeError> {
+    tracing::info!(%http, %api, data_dir = %config.data_dir.display(), "the node serves");
+    let Some(path) = &config.ready_file else { return Ok(()) };
+    let ready = serde_json::json!({ "http": http, "api": api, "pid": std::process::id() });
+    let failed = |source| ServeError::DataDir { path: path.clone(), source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let mut temp = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    writeln!(temp, "{ready}").map_err(failed)?;
+    temp.persist(path).map(drop).map_err(|error| failed(error.error))
+}
+
+/// Guest threads end without waiting for guests: whoever still runs was drained or gave up on.
+struct StopThreads(Option<tokio::runtime::Runtime>);
+
+impl StopThreads {
+    fn handle(&self) -> tokio::runtime::Handle {
+        let runtime = self.0.as_ref();
+        runtime.map_or_else(tokio::runtime::Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for StopThreads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What a manifest may ask for at most, and at least. One place, each bound with its reason.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::model::{ByteSize, QueueBounds, Scale};
+
+/// The longest manifest. A manifest is written by people; this holds thousands of services.
+pub(super) const TEXT: ByteSize = ByteSize::mib(1);
+/// Tasks, and services, in one manifest: what one apply may make the store write at once.
+pub(super) const ENTRIES: usize = 10_000;
+/// Routes of one service: each is an entry in every node's route table.
+pub(super) const ROUTES: usize = 1_000;
+/// Names and values of a task's environment together: every instance holds a copy.
+pub(super) const ENV: usize = 64 << 10;
+/// The longest path to a component, as `PATH_MAX`.
+pub(super) const PATH: usize = 4_096;
+
+/// From a thousandth of a core to 64 cores.
+pub(super) const CPU: RangeInclusive<u32> = 1..=65_536;
+/// One Wasm page is the least that a linear memory can have; a TiB is above any node.
+pub(super) const MEMORY: RangeInclusive<ByteSize> = ByteSize::kib(64)..=ByteSize::gib(1_024);
+/// One page to all that a 32-bit linear memory can address.
+pub(super) const INSTANCE_MEMORY: RangeInclusive<ByteSize> = ByteSize::kib(64)..=ByteSize::gib(4);
+/// At the top some hundred hours of CPU: no limit in practice, and far from overflow.
+pub(super) const FUEL: RangeInclusive<u64> = 1..=1_000_000_000_000_000;
+/// Requests that take longer than an hour are jobs.
+pub(super) const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(3_600);
+/// Every request in flight is an instance; a node's pool is of this order.
+pub(super) const CONCURRENCY: RangeInclusive<u32> = 1..=10_000;
+/// Bodies are streamed, so the bound is only against slips of the pen.
+pub(super) const BODY: RangeInclusive<ByteSize> = ByteSize(0)..=ByteSize::gib(1_024);
+/// Headers are held in memory on both sides of the proxy.
+pub(super) const HEADERS: RangeInclusive<ByteSize> = ByteSize(1)..=ByteSize::mib(1);
+/// Host resources that one instance may pin.
+pub(super) const HANDLES: RangeInclusive<u32> = 1..=100_000;
+/// Wasmtime's own ceiling for one call's copies.
+pub(super) const HOSTCALL: RangeInclusive<ByteSize> = ByteSize(1)..=ByteSize::mib(128);
+
+/// No task at all is a valid wish for `min` only.
+pub(super) const SCALE_MIN: RangeInclusive<u32> = 0..=Scale::MOST_TASKS;
+/// [`Scale::check`] has the reasons.
+pub(super) const SCALE_MAX: RangeInclusive<u32> = 1..=Scale::MOST_TASKS;
+/// Under a second tasks would stop between two requests; over a week they never stop.
+pub(super) const IDLE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3_600);
+/// 0 refuses whatever finds no free task.
+pub(super) const QUEUE_DEPTH: RangeInclusive<u32> = 0..=QueueBounds::MOST_WAITING;
+/// No client waits for longer than an hour.
+pub(super) const QUEUE_WAIT: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(3_600);

@@ -1,0 +1,122 @@
+//! What a manifest says once it is known to be valid.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use registry::Reference;
+use serde_json::{Map, Value, json};
+
+use crate::model::{Limits, Name, QueueBounds, RoutePattern, Scale, duration};
+
+/// A valid manifest: at least one task or service.
+///
+/// A service may name a task that is not in the manifest, because the task may be registered
+/// already; whoever applies the manifest checks that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// Task definitions to register, by family.
+    pub tasks: BTreeMap<Name, TaskSpec>,
+    /// Services to create or change.
+    pub services: BTreeMap<Name, ServiceSpec>,
+}
+
+/// A task definition before its image is resolved to a digest and its revision is numbered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSpec {
+    /// Where the component comes from.
+    pub source: Source,
+    /// Environment variables of every instance.
+    pub env: BTreeMap<String, String>,
+    /// What the task may use, with defaults filled in.
+    pub limits: Limits,
+}
+
+/// Where a task's component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An artifact in a registry.
+    Image(Reference),
+    /// A `.wasm` file beside the manifest: relative paths are relative to the manifest's folder.
+    Component(PathBuf),
+}
+
+/// A service before it has a generation, and before its task has a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// The family of the task definition that it runs.
+    pub task: Name,
+    /// Which requests it answers; no route occurs twice in a manifest.
+    pub routes: Vec<RoutePattern>,
+    /// How many tasks.
+    pub scale: Scale,
+    /// How requests wait.
+    pub queue: QueueBounds,
+}
+
+impl Manifest {
+    /// Whether it declares nothing. [`parse`](super::parse) never returns such a manifest.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.services.is_empty()
+    }
+
+    /// Writes the manifest in its own schema, with every default spelled out.
+    ///
+    /// [`parse`](super::parse) reads the same manifest from it, written as JSON, YAML or TOML.
+    /// Component paths are written as Unicode; those that were parsed always are.
+    pub fn to_json(&self) -> Value {
+        let mut root = Map::new();
+        if !self.tasks.is_empty() {
+            let tasks = self.tasks.iter().map(|(name, task)| (name.to_string(), task.to_json()));
+            root.insert("task".to_owned(), Value::Object(tasks.collect()));
+        }
+        if !self.services.is_empty() {
+            let all = self.services.iter().map(|(name, one)| (name.to_string(), one.to_json()));
+            root.insert("service".to_owned(), Value::Object(all.collect()));
+        }
+        Value::Object(root)
+    }
+}
+
+impl TaskSpec {
+    fn to_json(&self) -> Value {
+        let limits = &self.limits;
+        let mut table = json!({
+            "env": self.env,
+            "cpu": limits.cpu,
+            "memory": limits.memory,
+            "instance_memory": limits.instance_memory,
+            "fuel": limits.fuel,
+            "timeout": duration::format(limits.timeout),
+            "concurrency": limits.concurrency,
+            "limits": {
+                "request_body": limits.request_body,
+                "response_body": limits.response_body,
+                "headers": limits.headers,
+                "handles": limits.handles,
+                "hostcall_bytes": limits.hostcall_bytes,
+            },
+        });
+        let (key, source) = match &self.source {
+            Source::Image(reference) => ("image", reference.to_string()),
+            Source::Component(path) => ("component", path.to_string_lossy().into_owned()),
+        };
+        table[key] = Value::String(source);
+        table
+    }
+}
+
+impl ServiceSpec {
+    fn to_json(&self) -> Value {
+        let (scale, queue) = (&self.scale, &self.queue);
+        json!({
+            "task": self.task,
+            "route": self.routes,
+            "scale": {
+                "min": scale.min,
+                "max": scale.max,
+                "idle": duration::format(scale.idle),
+            },
+            "queue": { "depth": queue.depth, "wait": duration::format(queue.wait) },
+        })
+    }
+}

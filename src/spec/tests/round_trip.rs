@@ -1,0 +1,148 @@
+//! Properties of all manifests, all values and all texts.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::model::RoutePattern;
+
+fn names() -> impl Strategy<Value = Name> {
+    "[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?".prop_map(|text| name(&text))
+}
+
+fn sources() -> impl Strategy<Value = Source> {
+    let image = "[a-z]{1,5}\\.io/[a-z]{1,5}/[a-z]{1,5}:[0-9]{1,3}";
+    prop_oneof![
+        image.prop_map(|text| Source::Image(text.parse().expect("a reference"))),
+        "[ -~äß]{1,20}"
+            .prop_filter("not an address", |text| !text.contains("://"))
+            .prop_map(|text| Source::Component(PathBuf::from(text))),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let sizes = (0u64..1 << 40, 0u64..1 << 40, 1u64..1 << 20, 1u64..1 << 27);
+    let counts = (1u32..65_537, 1u32..10_001, 1u32..100_001, 1u64..1_000_000_000_000_001);
+    ((65_536u64..1 << 40, 0.0..1.0f64), sizes, counts, 1u64..3_600_001).prop_map(
+        |((memory, part), (request, response, headers, copies), counts, timeout_ms)| {
+            let instance = ((memory as f64 * part) as u64).clamp(65_536, memory.min(4 << 30));
+            let (cpu, concurrency, handles, fuel) = counts;
+            Limits {
+                cpu: CpuUnits(cpu),
+                memory: ByteSize(memory),
+                instance_memory: ByteSize(instance),
+                fuel,
+                timeout: Duration::from_millis(timeout_ms),
+                concurrency,
+                request_body: ByteSize(request),
+                response_body: ByteSize(response),
+                headers: ByteSize(headers),
+                handles,
+                hostcall_bytes: ByteSize(copies),
+            }
+        },
+    )
+}
+
+fn tasks() -> impl Strategy<Value = TaskSpec> {
+    let env = prop::collection::btree_map("[A-Za-z_. é-]{1,8}", "[^\0]{0,12}", 0..4);
+    (sources(), env, limits()).prop_map(|(source, env, limits)| TaskSpec { source, env, limits })
+}
+
+fn services() -> impl Strategy<Value = ServiceSpec> {
+    let routes =
+        prop::collection::btree_set("(\\*\\.)?[a-z]{1,9}\\.[a-z]{2}(/[a-z]{1,3}){0,2}", 0..4);
+    let scale = (0u32..10_001, 1u32..10_001, 1_000u64..604_800_001);
+    let queue = (0u32..100_001, 1u64..3_600_001);
+    (names(), routes, scale, queue).prop_map(|(task, routes, (a, b, idle), (depth, wait))| {
+        ServiceSpec {
+            task,
+            routes: routes.into_iter().map(|text| text.parse().expect("a route")).collect(),
+            scale: Scale { min: a.min(b), max: a.max(b), idle: Duration::from_millis(idle) },
+            queue: QueueBounds { depth, wait: Duration::from_millis(wait) },
+        }
+    })
+}
+
+fn manifests() -> impl Strategy<Value = Manifest> {
+    let tasks = prop::collection::btree_map(names(), tasks(), 0..4);
+    let services = prop::collection::btree_map(names(), services(), 0..4);
+    (tasks, services).prop_filter_map("declares something", |(tasks, mut services)| {
+        let mut seen = BTreeSet::<RoutePattern>::new();
+        for service in services.values_mut() {
+            service.routes.retain(|route| seen.insert(route.clone()));
+        }
+        let manifest = Manifest { tasks, services };
+        (!manifest.is_empty()).then_some(manifest)
+    })
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let keys = || {
+        prop_oneof![
+            3 => prop::sample::select(vec![
+                "task", "service", "image", "component", "cpu", "memory", "fuel", "timeout",
+                "env", "limits", "route", "scale", "queue", "min", "max", "idle", "depth", "a",
+            ])
+            .prop_map(str::to_owned),
+            1 => any::<String>(),
+        ]
+    };
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        "[0-9]{1,3}(s|ms|MiB|mb)?".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 128, 8, move |inner| {
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            4 => prop::collection::btree_map(keys(), inner, 0..8)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_reads_back(manifest in manifests()) {
+        let json = manifest.to_json();
+        prop_assert_eq!(parse(&json.to_string(), Format::Json), Ok(manifest.clone()));
+        let toml = toml::to_string(&json).expect("TOML");
+        prop_assert_eq!(parse(&toml, Format::Toml), Ok(manifest.clone()));
+        let yaml = serde_norway::to_string(&json).expect("YAML");
+        prop_assert_eq!(parse(&yaml, Format::Yaml), Ok(manifest.clone()));
+    }
+
+    #[test]
+    fn any_text_gives_an_answer(
+        text in any::<String>(),
+        marked in "[\\[\\]{}:=,.\"'#&*!|>a0 \n-]{0,200}",
+    ) {
+        for format in FORMATS {
+            for text in [&text, &marked] {
+                if let Err(problems) = parse(text, format) {
+                    prop_assert!(!problems.0.is_empty());
+                    let control = |c: char| c.is_control() && c != '\n';
+                    prop_assert!(!problems.to_string().contains(control));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_value_gives_an_answer(value in values()) {
+        let yaml = serde_norway::to_string(&value).expect("plain data");
+        for (text, format) in [(value.to_string(), Format::Json), (yaml, Format::Yaml)] {
+            for problem in parse(&text, format).err().into_iter().flat_map(|problems| problems.0) {
+                prop_assert!(problem.path.chars().count() <= 80);
+                prop_assert!(problem.value.is_none_or(|value| value.chars().count() <= 80));
+                prop_assert!(problem.hint.is_some(), "{}: {}", problem.path, problem.message);
+            }
+        }
+    }
+}

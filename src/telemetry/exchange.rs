@@ -1,0 +1,246 @@
+//! One request and its response, from the head to the last byte.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::model::{Code, Name, TaskDefinitionId};
+
+use super::access::AccessLog;
+use super::stats::ServiceStats;
+
+/// What a request used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Instructions executed, instantiation included.
+    pub fuel: u64,
+    /// CPU time of the guest and of its instance's set-up and reset.
+    pub cpu: Duration,
+    /// Most bytes of memory that the instance held at once.
+    pub peak_memory: u64,
+    /// Request body bytes that the guest was given.
+    pub bytes_in: u64,
+    /// Response body bytes that the guest produced.
+    pub bytes_out: u64,
+}
+
+/// What is known of a request when it arrives.
+#[derive(Debug)]
+pub struct ExchangeStart {
+    /// The request id, as sent to the guest and back to the client.
+    pub id: Box<str>,
+    /// The method.
+    pub method: http::Method,
+    /// The host that was asked for.
+    pub host: Box<str>,
+    /// The path, without its query.
+    pub path: Box<str>,
+    /// The client's address.
+    pub client: std::net::SocketAddr,
+}
+
+/// Who served it.
+#[derive(Debug)]
+struct Served {
+    definition: TaskDefinitionId,
+    task: u64,
+}
+
+/// A request under way. Shared by the connection and the guest; the last of them to let go
+/// writes the access line and counts the request, when everything about it is known.
+#[derive(Debug)]
+pub struct Exchange {
+    start: ExchangeStart,
+    started: Instant,
+    service: OnceLock<(Name, Arc<ServiceStats>)>,
+    served: OnceLock<Served>,
+    log: Option<AccessLog>,
+    code: AtomicU8,
+    status: AtomicU64,
+    wait_us: AtomicU64,
+    cold_us: AtomicU64,
+    cold: AtomicBool,
+    fuel: AtomicU64,
+    cpu_ns: AtomicU64,
+    peak_memory: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+/// No code has been decided yet.
+const UNDECIDED: u8 = u8::MAX;
+
+impl Exchange {
+    /// Begins to follow a request. Without `log`, no line is written.
+    pub fn begin(start: ExchangeStart, log: Option<AccessLog>) -> Arc<Self> {
+        Arc::new(Self {
+            start,
+            started: clock::now(),
+            service: OnceLock::new(),
+            served: OnceLock::new(),
+            log,
+            code: AtomicU8::new(UNDECIDED),
+            status: AtomicU64::new(0),
+            wait_us: AtomicU64::new(0),
+            cold_us: AtomicU64::new(0),
+            cold: AtomicBool::new(false),
+            fuel: AtomicU64::new(0),
+            cpu_ns: AtomicU64::new(0),
+            peak_memory: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+        })
+    }
+
+    /// The request id.
+    pub fn id(&self) -> &str {
+        &self.start.id
+    }
+
+    /// When the request's head had arrived.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Says which service the request is for.
+    pub fn for_service(&self, name: &Name, stats: Arc<ServiceStats>) {
+        let _ = self.service.set((name.clone(), stats));
+    }
+
+    /// Says which task took the request, and how long it had waited for it.
+    pub fn taken_by(&self, definition: &TaskDefinitionId, task: u64, wait: Duration) {
+        let _ = self.served.set(Served { definition: definition.clone(), task });
+        self.wait_us.store(micros(wait), Ordering::Relaxed);
+    }
+
+    /// Says that a task was started for this request, and how long that took.
+    pub fn cold_start(&self, took: Duration) {
+        self.cold.store(true, Ordering::Relaxed);
+        self.cold_us.store(micros(took), Ordering::Relaxed);
+    }
+
+    /// Decides how the request ended. The first decision stands; returns whether this was it.
+    pub fn decide(&self, code: Code) -> bool {
+        let first = Ordering::AcqRel;
+        self.code.compare_exchange(UNDECIDED, code as u8, first, Ordering::Acquire).is_ok()
+    }
+
+    /// How the request ended, if that has been decided.
+    pub fn code(&self) -> Option<Code> {
+        Code::from_u8(self.code.load(Ordering::Acquire))
+    }
+
+    /// Notes the status that the client is sent.
+    pub fn set_status(&self, status: http::StatusCode) {
+        self.status.store(u64::from(status.as_u16()), Ordering::Relaxed);
+    }
+
+    /// Notes what the instance used.
+    pub fn set_instance_usage(&self, fuel: u64, peak_memory: u64) {
+        self.fuel.store(fuel, Ordering::Relaxed);
+        self.peak_memory.store(peak_memory, Ordering::Relaxed);
+    }
+
+    /// Adds CPU time.
+    pub fn add_cpu(&self, cpu: Duration) {
+        let ns = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
+        self.cpu_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    /// Adds request body bytes.
+    pub fn add_bytes_in(&self, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Adds response body bytes and returns the new sum.
+    pub fn add_bytes_out(&self, bytes: usize) -> u64 {
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64
+    }
+
+    /// What was used so far.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            fuel: self.fuel.load(Ordering::Relaxed),
+            cpu: Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed)),
+            peak_memory: self.peak_memory.load(Ordering::Relaxed),
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+        }
+    }
+
+    fn line(&self, code: Code, duration: Duration, usage: &Usage) -> String {
+        let served = self.served.get();
+        let line = AccessLine {
+            at: clock::rfc3339(clock::unix_ms()),
+            id: &self.start.id,
+            client: self.start.client,
+            method: self.start.method.as_str(),
+            host: &self.start.host,
+            path: &self.start.path,
+            service: self.service.get().map(|(name, _)| name.as_str()),
+            revision: served.map(|served| served.definition.to_string()),
+            task: served.map(|served| served.task),
+            status: self.status.load(Ordering::Relaxed),
+            code: code.as_str(),
+            duration_us: micros(duration),
+            wait_us: self.wait_us.load(Ordering::Relaxed),
+            cold_start_us: self
+                .cold
+                .load(Ordering::Relaxed)
+                .then(|| self.cold_us.load(Ordering::Relaxed)),
+            fuel: usage.fuel,
+            cpu_us: micros(usage.cpu),
+            peak_memory_bytes: usage.peak_memory,
+            bytes_in: usage.bytes_in,
+            bytes_out: usage.bytes_out,
+        };
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let code = self.code().unwrap_or(Code::ClientClosed);
+        let duration = clock::now().saturating_duration_since(self.started);
+        let usage = self.usage();
+        if let Some((_, stats)) = self.service.get() {
+            let wait = Duration::from_micros(self.wait_us.load(Ordering::Relaxed));
+            stats.record(code, duration, wait, &usage);
+            if self.cold.load(Ordering::Relaxed) {
+                stats.record_cold_start();
+            }
+        }
+        if let Some(log) = &self.log {
+            log.write(self.line(code, duration, &usage));
+        }
+    }
+}
+
+/// The fields of the access log, in their order.
+#[derive(serde::Serialize)]
+struct AccessLine<'a> {
+    at: String,
+    id: &'a str,
+    client: std::net::SocketAddr,
+    method: &'a str,
+    host: &'a str,
+    path: &'a str,
+    service: Option<&'a str>,
+    revision: Option<String>,
+    task: Option<u64>,
+    status: u64,
+    code: &'static str,
+    duration_us: u64,
+    wait_us: u64,
+    cold_start_us: Option<u64>,
+    fuel: u64,
+    cpu_us: u64,
+    peak_memory_bytes: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+fn micros(value: Duration) -> u64 {
+    u64::try_from(value.as_micros()).unwrap_or(u64::MAX)
+}

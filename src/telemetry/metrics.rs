@@ -1,0 +1,141 @@
+//! Every metric name, and the text that `/metrics` answers with.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::model::Name;
+
+use super::stats::{HistogramSnapshot, StatsSnapshot};
+
+/// What the node measures of itself, as name, help text and value.
+pub type NodeGauges = Vec<(&'static str, &'static str, u64)>;
+
+/// Renders the OpenMetrics text. Series exist only for services that have had a request.
+pub fn render(services: Vec<(Name, StatsSnapshot)>, node: NodeGauges) -> String {
+    let mut registry = Registry::with_prefix("wharf");
+    registry.register_collector(Box::new(Scrape { services, node }));
+    let mut text = String::new();
+    // Writing into a `String` fails only if a value's own formatting fails, which none does.
+    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+    text
+}
+
+#[derive(Debug)]
+struct Scrape {
+    services: Vec<(Name, StatsSnapshot)>,
+    node: NodeGauges,
+}
+
+struct ServiceLabel<'a>(&'a Name);
+
+impl EncodeLabelSet for ServiceLabel<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), fmt::Error> {
+        use prometheus_client::encoding::EncodeLabel;
+        ("service", self.0.as_str()).encode(encoder.encode_label())
+    }
+}
+
+struct CodeLabels<'a>(&'a Name, &'static str);
+
+impl EncodeLabelSet for CodeLabels<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), fmt::Error> {
+        use prometheus_client::encoding::EncodeLabel;
+        ("service", self.0.as_str()).encode(encoder.encode_label())?;
+        ("code", self.1).encode(encoder.encode_label())
+    }
+}
+
+type Counted = (&'static str, &'static str, fn(&StatsSnapshot) -> f64);
+
+const COUNTERS: [Counted; 5] = [
+    ("cold_starts", "Requests that a task was started for", |s| s.cold_starts as f64),
+    ("fuel", "Instructions executed by guests", |s| s.fuel as f64),
+    ("cpu_seconds", "CPU time used by guests", |s| s.cpu_s),
+    ("request_bytes", "Request body bytes given to guests", |s| s.bytes_in as f64),
+    ("response_bytes", "Response body bytes produced by guests", |s| s.bytes_out as f64),
+];
+
+type Timed = (&'static str, &'static str, fn(&StatsSnapshot) -> &HistogramSnapshot);
+
+const HISTOGRAMS: [Timed; 2] = [
+    (
+        "request_duration_seconds",
+        "Time from a request's head to the last byte of its response",
+        |s| &s.duration,
+    ),
+    ("queue_wait_seconds", "Time that requests waited for a task", |s| &s.wait),
+];
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        self.encode_requests(&mut encoder)?;
+        for (name, help, value) in COUNTERS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (service, stats) in &self.services {
+                let metric = ConstCounter::new(value(stats));
+                metric.encode(family.encode_family(&ServiceLabel(service))?)?;
+            }
+        }
+        for (name, help, histogram) in HISTOGRAMS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            for (service, stats) in &self.services {
+                let h = histogram(stats);
+                family
+                    .encode_family(&ServiceLabel(service))?
+                    .encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+                    h.sum_s, h.count, &h.buckets, None,
+                )?;
+            }
+        }
+        for (name, help, value) in &self.node {
+            let gauge = ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Scrape {
+    fn encode_requests(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+        let help = "Requests by how they ended";
+        let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
+        for (service, stats) in &self.services {
+            for (code, count) in &stats.by_code {
+                let labels = CodeLabels(service, code.as_str());
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{ServiceStats, Usage};
+    use super::*;
+    use crate::model::Code;
+
+    #[test]
+    fn a_scrape_reads_as_open_metrics() {
+        let stats = ServiceStats::default();
+        let usage = Usage { fuel: 7, ..Usage::default() };
+        stats.record(Code::Ok, Duration::from_millis(1), Duration::ZERO, &usage);
+        let name: Name = "hello".parse().expect("valid");
+        let text = render(vec![(name, stats.snapshot())], vec![("instances", "Live", 3)]);
+        assert!(text.contains("wharf_requests_total{service=\"hello\",code=\"ok\"} 1"), "{text}");
+        assert!(text.contains("wharf_fuel_total{service=\"hello\"} 7"), "{text}");
+        assert!(text.contains("wharf_request_duration_seconds_count{service=\"hello\"} 1"));
+        assert!(text.contains("wharf_instances 3"), "{text}");
+        assert!(text.trim_end().ends_with("# EOF"));
+    }
+}

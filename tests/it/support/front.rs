@@ -1,0 +1,175 @@
+//! The request path of a node without its control plane: engine, tasks and load balancer in this
+//! process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry::Digest;
+use tempfile::TempDir;
+use wharf::model::{Limits, QueueBounds, Scale, TaskDefinition};
+use wharf::proxy::{Proxy, ProxyConfig};
+use wharf::runtime::{
+    AotCache, Compiler, Deployment, Engine, Loader, Machine, ResetPolicy, Routes, Runtime,
+    ServiceCell, TaskTable,
+};
+use wharf::shutdown::Shutdown;
+use wharf::telemetry::{AccessLog, AccessTarget};
+
+/// How a service of a test is deployed.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    pub limits: Limits,
+    pub scale: Scale,
+    pub queue: QueueBounds,
+    pub env: Vec<(String, String)>,
+}
+
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        let limits = Limits { timeout: Duration::from_secs(20), ..Limits::default() };
+        Self { limits, scale: Scale::default(), queue: QueueBounds::default(), env: Vec::new() }
+    }
+}
+
+/// A running front.
+pub struct Front {
+    pub address: SocketAddr,
+    pub loader: Loader,
+    pub compiler: Compiler,
+    pub cache: AotCache,
+    pub runtime: Runtime,
+    pub shutdown: Shutdown,
+    pub access_log: PathBuf,
+    table: TaskTable,
+    routes: Arc<Routes>,
+    guests: Option<tokio::runtime::Runtime>,
+    _dir: TempDir,
+}
+
+impl Front {
+    pub async fn start() -> Self {
+        Self::start_with(ProxyConfig::default(), ResetPolicy::Auto).await
+    }
+
+    pub async fn start_with(config: ProxyConfig, reset: ResetPolicy) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        // Tests run side by side in one process: a small engine each, within the mappings of one.
+        let machine = Machine { max_mappings: 12_000, ..Machine::read() };
+        let engine = Engine::new(&machine, reset).expect("an engine");
+        let cache = AotCache::open(&dir.path().join("compiled")).expect("a cache");
+        let compiler = Compiler::new(engine.clone(), cache.clone(), 2).expect("a compiler");
+        let loader = Loader::new(engine.clone(), cache.clone());
+        let (table, _broken) = TaskTable::new(loader.clone());
+        let guests = Runtime::guest_threads(2).expect("threads");
+        let runtime = Runtime::new(engine, guests.handle().clone());
+        let routes = Arc::new(Routes::default());
+        let access_log = dir.path().join("access.log");
+        let log = AccessLog::open(&AccessTarget::File(access_log.clone())).expect("a log");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let proxy = Proxy::bind(any, config, routes.clone(), runtime.clone(), log).await;
+        let proxy = proxy.expect("a free port");
+        let address = proxy.local_addr().expect("an address");
+        let shutdown = Shutdown::new();
+        tokio::spawn(proxy.run(shutdown.clone()));
+        Self {
+            address,
+            loader,
+            compiler,
+            cache,
+            runtime,
+            shutdown,
+            access_log,
+            table,
+            routes,
+            guests: Some(guests),
+            _dir: dir,
+        }
+    }
+
+    /// Compiles the component and serves it at `<name>.test`.
+    pub async fn deploy(
+        &self,
+        name: &str,
+        wasm: &[u8],
+        options: ServiceOptions,
+    ) -> Arc<ServiceCell> {
+        let deployment = self.prepare(name, wasm, options).await;
+        let cell = self.table.get_or_insert(&deployment.definition.id.family);
+        cell.deploy(Arc::new(deployment), None);
+        let route = format!("{name}.test/*").parse().expect("a route");
+        self.routes.rcu(|routes| {
+            let mut table = (**routes).clone();
+            table.remove(&route);
+            table.insert(&route, cell.clone()).expect("a free route");
+            table
+        });
+        cell
+    }
+
+    /// Compiles the component, without serving it.
+    pub async fn prepare(&self, name: &str, wasm: &[u8], options: ServiceOptions) -> Deployment {
+        let component = Digest::of(wasm);
+        if !self.compiler.is_compiled(&component) {
+            self.compiler.compile(component, wasm.to_vec().into()).await.expect("it compiles");
+        }
+        let definition = TaskDefinition {
+            id: format!("{name}:1").parse().expect("an id"),
+            image: format!("example.com/{name}:1").parse().expect("a reference"),
+            manifest: component,
+            env: options.env.into_iter().collect(),
+            limits: options.limits,
+            registered_at_ms: 0,
+        };
+        let (scale, queue) = (options.scale, options.queue);
+        Deployment { definition, component, generation: 1, scale, queue }
+    }
+
+    /// An HTTP client that reaches `<name>.test`.
+    pub fn client(&self) -> Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client { address: self.address, inner: reqwest::Client::new() }
+    }
+
+    /// The access lines so far, once there are at least `count`.
+    pub async fn access_lines(&self, count: usize) -> Vec<serde_json::Value> {
+        for _ in 0..400 {
+            let text = std::fs::read_to_string(&self.access_log).unwrap_or_default();
+            let lines: Vec<_> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+            if lines.len() >= count {
+                return lines;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("there are fewer than {count} access lines");
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.shutdown.begin();
+        if let Some(guests) = self.guests.take() {
+            guests.shutdown_background();
+        }
+    }
+}
+
+/// A client whose requests name their service.
+#[derive(Clone)]
+pub struct Client {
+    address: SocketAddr,
+    inner: reqwest::Client,
+}
+
+impl Client {
+    pub fn request(&self, method: &str, service: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("a method");
+        let url = format!("http://{}{path}", self.address);
+        self.inner.request(method, url).header("host", format!("{service}.test"))
+    }
+
+    pub fn get(&self, service: &str, path: &str) -> reqwest::RequestBuilder {
+        self.request("GET", service, path)
+    }
+}

@@ -1,0 +1,7 @@
+//! What the tests share.
+
+mod front;
+mod guests;
+
+pub use front::{Front, ServiceOptions};
+pub use guests::{guest, wat};
