@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use registry::{Client, ContentStore, Server as RegistryServer};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use crate::agent::{Agent, AgentParts, Images};
 use crate::api::{Api, ApiParts};
@@ -25,12 +26,14 @@ use crate::shutdown::Shutdown;
 use crate::store::{OpenError, SqliteOptions, SqliteStore, Store};
 use crate::telemetry::AccessLog;
 
-/// Bytes of pulled components that are kept besides those in use.
+/// Bytes of pulled components that are kept, those in use included. Those are never evicted.
 const CONTENT_BYTES: u64 = 8 << 30;
 /// How long the API may take to finish what it answers when the node stops.
 const API_DRAIN: Duration = Duration::from_secs(5);
 /// How often the node looks whether swap appeared under the fast reset.
 const HAZARD_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the embedded registry looks for blobs that nothing refers to.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,10 @@ impl ServeError {
 pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeError> {
     let machine = Machine::read();
     prepare_folder(&config.data_dir)?;
+    if let Some(path) = &config.ready_file {
+        // A process that was killed left its word behind.
+        let _ = std::fs::remove_file(path);
+    }
     // The store's lock keeps a second node out of the folder, so it comes first.
     let store = SqliteStore::open(SqliteOptions::new(config.data_dir.join("state.db"))).await?;
     let store: Arc<dyn Store> = Arc::new(store);
@@ -122,20 +129,32 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     let proxy =
         Proxy::bind(config.listen, proxy_config, routes.clone(), runtime.clone(), log).await?;
     let http_address = proxy.local_addr().map_err(ServeError::Start)?;
-    let (agent, api, ready) =
-        assemble(&config, &machine, store.clone(), runtime, routes, api_address)?;
+    let Assembled { agent, routed, api, ready, registry } =
+        assemble(&config, &machine, store.clone(), runtime, routes, api_address, shutdown.clone())?;
     let control = tokio::spawn(Control::new(store).run(shutdown.clone()));
     let agent = tokio::spawn(agent.run(shutdown.clone()));
     let api = tokio::spawn(serve_api(api_listener, api, shutdown.clone()));
     let hazard = tokio::spawn(watch_hazard(engine, shutdown.clone()));
+    let collect = tokio::spawn(collect_garbage(registry, shutdown.clone()));
+    // A node that says that it serves knows the routes of everything that it served before.
+    let _ = shutdown.unless_begun(routed).await;
     ready.store(true, Ordering::Release);
     say_ready(&config, http_address, api_address)?;
     proxy.run(shutdown).await;
-    let _ = tokio::join!(control, agent, api, hazard);
+    let _ = tokio::join!(control, agent, api, hazard, collect);
     if let Some(path) = &config.ready_file {
         let _ = std::fs::remove_file(path);
     }
     Ok(())
+}
+
+/// The parts of a node that run by themselves.
+struct Assembled {
+    agent: Agent,
+    routed: oneshot::Receiver<()>,
+    api: Api,
+    ready: Arc<AtomicBool>,
+    registry: RegistryServer,
 }
 
 fn assemble(
@@ -145,7 +164,8 @@ fn assemble(
     runtime: Runtime,
     routes: Arc<Routes>,
     api_address: SocketAddr,
-) -> Result<(Agent, Api, Arc<AtomicBool>), ServeError> {
+    shutdown: Shutdown,
+) -> Result<Assembled, ServeError> {
     let data = |name: &str| config.data_dir.join(name);
     let folder = |path: PathBuf| move |source| ServeError::DataDir { path, source };
     let engine = runtime.engine().clone();
@@ -168,13 +188,15 @@ fn assemble(
         loader: loader.clone(),
         compiler: compiler.clone(),
         images: client,
-        registry,
+        registry: registry.clone(),
         node: node.id.clone(),
         api_address,
         ready: ready.clone(),
     });
+    let api = api.allow_hosts(config.api_hosts.iter().cloned()).until(shutdown);
     let parts = AgentParts { node, store, images, compiler, cache, loader, runtime, table, routes };
-    Ok((Agent::new(parts, broken), api, ready))
+    let (agent, routed) = Agent::new(parts, broken);
+    Ok(Assembled { agent, routed, api, ready, registry })
 }
 
 fn this_node(config: &NodeConfig, machine: &Machine, engine: &Engine) -> Node {
@@ -212,14 +234,22 @@ async fn serve_api(listener: TcpListener, api: Api, shutdown: Shutdown) {
     }
 }
 
+/// Removes what nothing refers to from the embedded registry.
+async fn collect_garbage(registry: RegistryServer, shutdown: Shutdown) {
+    while shutdown.unless_begun(tokio::time::sleep(COLLECT_INTERVAL)).await.is_some() {
+        let registry = registry.clone();
+        match tokio::task::spawn_blocking(move || registry.collect()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the registry's garbage stays"),
+            Err(panic) => tracing::error!(%panic, "the registry's garbage stays"),
+        }
+    }
+}
+
 /// The fast reset is chosen where no page can be swapped out. Should that change under a running
 /// node, its operator must know at once.
 async fn watch_hazard(engine: Engine, shutdown: Shutdown) {
-    loop {
-        let slept = shutdown.unless_begun(tokio::time::sleep(HAZARD_INTERVAL)).await;
-        if slept.is_none() {
-            return;
-        }
+    while shutdown.unless_begun(tokio::time::sleep(HAZARD_INTERVAL)).await.is_some() {
         if let Some(why) = engine.reset_hazard() {
             tracing::error!(
                 why,

@@ -34,7 +34,7 @@ impl Grants {
     /// The next change. A grant that cannot be read is passed over and named in the log.
     pub(super) async fn next(&mut self) -> Result<Change, store::Error> {
         loop {
-            while let Some(event) = self.pending.next() {
+            for event in self.pending.by_ref() {
                 match event.kind {
                     EventKind::Put => {
                         if let Some(grant) = decode(&event.kv) {

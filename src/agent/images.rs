@@ -48,7 +48,8 @@ impl ImagesError {
         match self {
             Self::Pull(error) => error.code(),
             Self::Read(_) => "content-unreadable",
-            Self::Record(_) => "disk-full",
+            Self::Record(error) if error.kind() == io::ErrorKind::StorageFull => "disk-full",
+            Self::Record(_) => "cache-unwritable",
         }
     }
 
@@ -118,14 +119,24 @@ impl Images {
         let reference = reachable(&definition.pinned_image(), self.0.own);
         let artifact = self.0.client.pull(&reference, &self.0.content, progress).await?;
         let record = Record { component: artifact.component };
-        self.write(&definition.manifest, record).map_err(ImagesError::Record)?;
+        let (images, manifest) = (self.clone(), definition.manifest);
+        let written = off_the_workers(move || images.write(&manifest, record)).await;
+        written.and_then(|result| result).map_err(ImagesError::Record)?;
         self.remember(definition.manifest, artifact.component);
         Ok(artifact.component)
     }
 
+    /// Whether the component's bytes are here.
+    pub fn has(&self, component: &Digest) -> bool {
+        self.0.content.contains(component)
+    }
+
     /// The component's bytes, verified; `None` when they are not here any more.
-    pub fn read(&self, component: &Digest) -> Result<Option<Bytes>, ImagesError> {
-        Ok(self.0.content.read(component)?)
+    pub async fn read(&self, component: Digest) -> Result<Option<Bytes>, ImagesError> {
+        let content = self.0.content.clone();
+        Ok(off_the_workers(move || content.read(&component))
+            .await
+            .map_err(ImagesError::Record)??)
     }
 
     /// Forgets an image that no grant names. Its compiled code goes, unless another image has the
@@ -154,4 +165,11 @@ impl Images {
         temp.as_file().sync_all()?;
         temp.persist(self.path(manifest)).map(drop).map_err(|error| error.error)
     }
+}
+
+/// Runs what waits for the disk where no connection and no guest waits for it.
+async fn off_the_workers<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }

@@ -19,8 +19,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
+
+use registry::Digest;
 
 use crate::model::{Grant, Name, Node, NodeId};
 use crate::runtime::{AotCache, Compiler, Loader, Routes, Runtime, TaskTable};
@@ -62,6 +64,19 @@ pub struct AgentParts {
     pub routes: Arc<Routes>,
 }
 
+impl AgentParts {
+    /// Lets go of an image that nothing runs any more.
+    fn release(&self, manifest: &Digest) {
+        let in_use = self.table.all().into_iter().any(|cell| {
+            let deployment = cell.view().deployment;
+            deployment.is_some_and(|deployment| deployment.definition.manifest == *manifest)
+        });
+        if !in_use {
+            self.images.release(manifest, &self.compiler, &self.cache);
+        }
+    }
+}
+
 /// The agent of a node.
 pub struct Agent {
     parts: AgentParts,
@@ -69,6 +84,8 @@ pub struct Agent {
     broken: mpsc::Receiver<Name>,
     preparing: Arc<Semaphore>,
     held: HashMap<Name, Held>,
+    /// Told once, when the routes of all grants are in force.
+    listed: Option<oneshot::Sender<()>>,
 }
 
 /// A grant in hand and the worker that prepares it.
@@ -78,10 +95,12 @@ struct Held {
 }
 
 impl Agent {
-    /// An agent that holds nothing yet.
-    pub fn new(parts: AgentParts, broken: mpsc::Receiver<Name>) -> Self {
+    /// An agent that holds nothing yet, and the word that the routes of all grants are in force.
+    pub fn new(parts: AgentParts, broken: mpsc::Receiver<Name>) -> (Self, oneshot::Receiver<()>) {
         let preparing = Arc::new(Semaphore::new(PREPARED_AT_ONCE));
-        Self { parts, broken, preparing, held: HashMap::new() }
+        let (listed, routed) = oneshot::channel();
+        let held = HashMap::new();
+        (Self { parts, broken, preparing, held, listed: Some(listed) }, routed)
     }
 
     /// Registers the node, then follows its grants until the signal is given.
@@ -113,6 +132,9 @@ impl Agent {
         for grant in all {
             self.accept(grant);
         }
+        if let Some(listed) = self.listed.take() {
+            let _ = listed.send(());
+        }
         loop {
             tokio::select! {
                 change = grants.next() => match change? {
@@ -134,14 +156,15 @@ impl Agent {
         }
         let earlier = earlier.map(|held| Arc::clone(&held.grant));
         let cell = self.parts.table.get_or_insert(&grant.service);
+        cell.expect();
         routes::update(&self.parts.routes, earlier.as_deref(), Some(&grant), &cell);
         self.start(Arc::new(grant), false);
     }
 
     /// Prepares a grant in hand once more, because the code that it had is gone.
+    /// A worker that is at it already goes on: it has its pauses for a reason.
     fn prepare_again(&mut self, service: &Name) {
-        if let Some(held) = self.held.get(service) {
-            held.worker.abort();
+        if let Some(held) = self.held.get(service).filter(|held| held.worker.is_finished()) {
             self.start(Arc::clone(&held.grant), true);
         }
     }
@@ -162,17 +185,12 @@ impl Agent {
         cell.withdraw();
         let parts = self.parts.clone();
         let node: NodeId = parts.node.id.clone();
-        let in_use: Vec<_> =
-            self.held.values().map(|held| held.grant.definition.manifest).collect();
         tokio::spawn(async move {
             if tokio::time::timeout(DRAIN, cell.drained()).await.is_err() {
                 tracing::warn!(service = %cell.name(), "requests outlived the drain");
             }
             report::forget(&*parts.store, &node, cell.name()).await;
-            let manifest = held.grant.definition.manifest;
-            if !in_use.contains(&manifest) {
-                parts.images.release(&manifest, &parts.compiler, &parts.cache);
-            }
+            parts.release(&held.grant.definition.manifest);
         });
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use registry::Digest;
 use tokio::sync::Semaphore;
 
-use crate::model::{Grant, GrantPhase};
-use crate::runtime::{CompileError, Deployment, LoadError, Loaded};
+use crate::model::{Grant, GrantPhase, TaskDefinition};
+use crate::runtime::{CompileError, Deployment, LoadError, Loaded, ServiceCell};
 
 use super::AgentParts;
 use super::images::ImagesError;
@@ -46,6 +46,8 @@ impl Error {
         match self {
             Self::Image(error) => error.is_retryable(),
             Self::Compile(error) => error.is_retryable(),
+            // Released by another service's deployment at this very moment: fetched anew.
+            Self::Load(error) if matches!(**error, LoadError::NotCompiled) => true,
             Self::Load(error) => error.is_retryable(),
         }
     }
@@ -89,6 +91,7 @@ impl Preparer {
                 }
             };
             let message = error.message();
+            self.cell().give_up();
             if !error.is_retryable() {
                 self.report(GrantPhase::Failed, Some(error.code()), &message).await;
                 return;
@@ -102,53 +105,62 @@ impl Preparer {
 
     /// Takes the short way where nothing has to be fetched or made: the bounds of a deployment
     /// changed, or the node starts again with everything on its disk.
+    ///
+    /// A node that starts again serves what it served before, also when it was on its way to
+    /// something else.
     async fn adopt(&self) -> bool {
-        let Some(component) = self.parts.images.component(&self.grant.definition.manifest) else {
+        let cell = self.cell();
+        let status = super::report::last(&*self.parts.store, &self.grant).await;
+        let current = cell.view().deployment.map(|deployment| deployment.definition.clone());
+        let before = status.as_ref().and_then(|status| status.serving.as_deref().cloned());
+        let Some(definition) = current.clone().or(before) else { return false };
+        let Some(component) = self.parts.images.component(&definition.manifest) else {
             return false;
         };
-        let cell = self.parts.table.get_or_insert(&self.grant.service);
-        let deployment = Arc::new(self.deployment(component));
-        let current = cell.view().deployment;
-        if current.is_some_and(|current| current.definition == deployment.definition) {
-            cell.rescale(deployment);
-            self.report(GrantPhase::Ready, None, "the bounds changed").await;
-            return true;
-        }
-        // Tried before: only the report of a success is followed by a record and code on disk.
-        if !self.was_ready().await || !self.parts.compiler.is_compiled(&component) {
+        if !self.parts.compiler.is_compiled(&component) {
             return false;
         }
-        cell.deploy(deployment, None);
-        true
-    }
-
-    async fn was_ready(&self) -> bool {
-        let status = super::report::last(&*self.parts.store, &self.grant).await;
-        status.is_some_and(|status| {
-            status.phase == GrantPhase::Ready && status.definition == self.grant.definition.id
-        })
+        let is_granted = definition == self.grant.definition;
+        let deployment = Arc::new(self.deployment(definition, component));
+        match current {
+            Some(_) => cell.rescale(deployment),
+            None => cell.deploy(deployment, None),
+        }
+        let is_known = status.is_some_and(|status| {
+            status.generation == self.grant.generation && status.phase == GrantPhase::Ready
+        });
+        if is_granted && !is_known {
+            self.report(GrantPhase::Ready, None, "requests are served").await;
+        }
+        is_granted
     }
 
     async fn prepare(&self) -> Result<(), Error> {
         let component = self.fetch().await?;
         let loaded = self.make_runnable(component).await?;
-        let deployment = Arc::new(self.deployment(component));
+        let deployment = Arc::new(self.deployment(self.grant.definition.clone(), component));
         let trial = self.parts.runtime.try_out(Arc::clone(&loaded), &deployment).await;
         trial.map_err(|error| Error::Load(Arc::new(error)))?;
-        let cell = self.parts.table.get_or_insert(&self.grant.service);
+        let cell = self.cell();
+        let before = cell.view().deployment;
         cell.deploy(deployment, Some(loaded));
         self.report(GrantPhase::Ready, None, "requests are served").await;
+        if let Some(before) = before {
+            self.parts.release(&before.definition.manifest);
+        }
         Ok(())
+    }
+
+    fn cell(&self) -> Arc<ServiceCell> {
+        self.parts.table.get_or_insert(&self.grant.service)
     }
 
     async fn fetch(&self) -> Result<Digest, Error> {
         let definition = &self.grant.definition;
-        if let Some(component) = self.parts.images.component(&definition.manifest) {
-            if self.parts.compiler.is_compiled(&component)
-                || self.parts.images.read(&component)?.is_some()
-            {
-                return Ok(component);
-            }
+        if let Some(component) = self.parts.images.component(&definition.manifest)
+            && (self.parts.compiler.is_compiled(&component) || self.parts.images.has(&component))
+        {
+            return Ok(component);
         }
         let message = format!("pulling {}", definition.pinned_image());
         self.report(GrantPhase::Pulling, None, &message).await;
@@ -164,11 +176,11 @@ impl Preparer {
                 Err(error) => return Err(Error::Load(error)),
             }
         }
-        let wasm = match self.parts.images.read(&component)? {
+        let wasm = match self.parts.images.read(component).await? {
             Some(wasm) => wasm,
             None => {
                 self.parts.images.pull(&self.grant.definition, &|_| {}).await?;
-                let read = self.parts.images.read(&component)?;
+                let read = self.parts.images.read(component).await?;
                 read.ok_or_else(|| CompileError::Failed("the component vanished".to_owned()))?
             }
         };
@@ -178,9 +190,9 @@ impl Preparer {
         self.parts.loader.load(component).await.map_err(Error::Load)
     }
 
-    fn deployment(&self, component: Digest) -> Deployment {
+    fn deployment(&self, definition: TaskDefinition, component: Digest) -> Deployment {
         Deployment {
-            definition: self.grant.definition.clone(),
+            definition,
             component,
             generation: self.grant.generation,
             scale: self.grant.scale,
@@ -189,6 +201,8 @@ impl Preparer {
     }
 
     async fn report(&self, phase: GrantPhase, code: Option<&str>, message: &str) {
-        report(&*self.parts.store, &self.grant, phase, code, message).await;
+        let serving = self.cell().view().deployment;
+        let serving = serving.map(|deployment| deployment.definition.clone());
+        report(&*self.parts.store, &self.grant, serving, phase, code, message).await;
     }
 }

@@ -1,7 +1,7 @@
 //! What the node says about a grant.
 
 use crate::clock;
-use crate::model::{Grant, GrantPhase, GrantStatus, Name, NodeId};
+use crate::model::{Grant, GrantPhase, GrantStatus, Name, NodeId, TaskDefinition};
 use crate::store::{self, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
 
 /// Longest message in bytes: linkers can be wordy.
@@ -11,6 +11,7 @@ const MESSAGE_BYTES: usize = 4 << 10;
 pub(super) async fn report(
     store: &dyn Store,
     grant: &Grant,
+    serving: Option<TaskDefinition>,
     phase: GrantPhase,
     code: Option<&str>,
     message: &str,
@@ -28,6 +29,7 @@ pub(super) async fn report(
         service: grant.service.clone(),
         generation: grant.generation,
         definition: grant.definition.id.clone(),
+        serving: serving.map(Box::new),
         phase,
         code: code.map(str::to_owned),
         message,

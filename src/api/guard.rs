@@ -152,7 +152,10 @@ mod tests {
             "localhost.evil.example",
             "evillocalhost",
             "wharf.example.com.evil",
-            "a@127.0.0.1", "[::1", "127.0.0.1:x", "::1:80",
+            "a@127.0.0.1",
+            "[::1",
+            "127.0.0.1:x",
+            "::1:80",
             "[::1].evil",
         ] {
             assert_eq!(verdict("GET", host, None), 421, "{host}");

@@ -68,17 +68,13 @@ pub(super) async fn metrics(State(node): Shared) -> Response {
 
 fn gauges(node: &Node, services: usize) -> NodeGauges {
     let live = nodes::live(node);
-    let fast = u64::from(live.reset == "fast");
-    vec![
-        ("instances_live", "Instances that live now", live.instances),
-        ("instances_max", "Instances that can live at once", u64::from(live.slots)),
-        ("components_loaded", "Components in memory", u64::from(live.loaded)),
-        ("components_loaded_max", "Components that fit", u64::from(live.loaded_max)),
-        ("memory_used_bytes", "Memory that instances hold", live.memory_used_bytes),
-        ("memory_max_bytes", "Memory that instances may hold", live.memory_max_bytes),
-        ("component_loads", "Components loaded since the start", live.loads),
-        ("compiles", "Components compiled since the start", live.compiles),
-        ("reset_fast", "Whether memory is reset by written pages only", fast),
-        ("services", "Services that this node has a grant for", services as u64),
-    ]
+    NodeGauges {
+        instances: (live.instances, u64::from(live.slots)),
+        components: (u64::from(live.loaded), u64::from(live.loaded_max)),
+        memory_bytes: (live.memory_used_bytes, live.memory_max_bytes),
+        component_loads: live.loads,
+        compiles: live.compiles,
+        reset_fast: live.reset == "fast",
+        services: services as u64,
+    }
 }

@@ -152,6 +152,7 @@ mod tests {
 
     fn report(node: &str, generation: u64, phase: GrantPhase) -> GrantStatus {
         GrantStatus {
+            serving: None,
             node: name(node),
             service: name("web"),
             generation,

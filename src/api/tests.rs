@@ -1,3 +1,5 @@
+//! The API over HTTP, and its document.
+
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
 

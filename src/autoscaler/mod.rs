@@ -68,7 +68,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn constant_load_never_flaps(load in 0u32..10_000, concurrency in 1u32..200, max in 1u32..500) {
+        fn constant_load_never_flaps(
+            load in 0u32..10_000,
+            concurrency in 1u32..200,
+            max in 1u32..500,
+        ) {
             let scale = scale(0, max);
             prop_assert!(kept(load, concurrency, &scale) >= wanted(load, concurrency, &scale));
         }

@@ -24,6 +24,10 @@ pub(super) struct Outcome {
 impl Outcome {
     fn text(&self) -> String {
         let mut text = self.state.to_string();
+        if self.message.starts_with(&text) {
+            // `pulling IMAGE` says it already.
+            return self.message.clone();
+        }
         if let Some(code) = &self.code {
             text += &format!(" ({code})");
         }

@@ -177,10 +177,13 @@ mod tests {
     #[test]
     fn lines_are_shown_once_and_without_control() {
         let mut reader = Reader { output: Output::Table, last: None };
-        let line = br#"{"number":1,"at_ms":5,"service":"a","task":2,"stream":"stderr","text":"\u001b[2J"}"#;
+        let line = concat!(
+            r#"{"number":1,"at_ms":5,"service":"a","task":2,"#,
+            r#""stream":"stderr","text":"\u001b[2J"}"#
+        );
         let mut text = String::new();
-        reader.line(line, &mut text).expect("a line");
-        reader.line(line, &mut text).expect("the same line");
+        reader.line(line.as_bytes(), &mut text).expect("a line");
+        reader.line(line.as_bytes(), &mut text).expect("the same line");
         reader.line(br#"{"gap":7}"#, &mut text).expect("a gap");
         let plain = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(

@@ -93,7 +93,7 @@ impl Waits {
         let (last, bar) = self.shown.entry(name.to_owned()).or_insert_with(|| {
             let bar = bars.map(|bars| {
                 let bar = bars.add(ProgressBar::new_spinner());
-                bar.set_style(style("{spinner} {prefix}: {msg}"));
+                bar.set_style(style("{spinner} {prefix}: {wide_msg}"));
                 bar.set_prefix(name.to_owned());
                 bar.enable_steady_tick(std::time::Duration::from_millis(120));
                 bar

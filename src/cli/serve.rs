@@ -43,6 +43,10 @@ pub(super) struct Args {
     /// reaches it controls the node
     #[arg(long)]
     allow_remote_api: bool,
+    /// A host name by which the API may be asked for, besides addresses and localhost; may be
+    /// repeated
+    #[arg(long = "api-host", value_name = "NAME")]
+    api_hosts: Vec<String>,
     #[command(flatten)]
     data: DataDir,
     /// Write `{"http": …, "api": …, "pid": …}` to this file once the node serves
@@ -166,6 +170,7 @@ fn configure(args: Args) -> anyhow::Result<NodeConfig> {
     Ok(NodeConfig {
         listen: args.listen,
         api_listen: args.api_listen,
+        api_hosts: args.api_hosts,
         data_dir: args.data.resolve()?,
         ready_file: args.ready_file,
         node: args.node,

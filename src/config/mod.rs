@@ -14,6 +14,8 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Where the API and the embedded registry listen; port 0 takes a free one.
     pub api_listen: SocketAddr,
+    /// Host names by which the API may be asked for, besides addresses and `localhost`.
+    pub api_hosts: Vec<String>,
     /// Where everything that outlives the process is kept.
     pub data_dir: PathBuf,
     /// Where to say, as one JSON object, that the node serves.

@@ -56,15 +56,13 @@ pub enum Code {
     NoCapacity,
     /// The service's definition is not ready: still being prepared, or failed.
     NotReady,
-    /// The node is stopping.
-    ShuttingDown,
     /// A fault of Wharf itself.
     Internal,
 }
 
 impl Code {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 25] = [
         Self::Ok,
         Self::ClientClosed,
         Self::FuelExhausted,
@@ -89,7 +87,6 @@ impl Code {
         Self::AtMaximum,
         Self::NoCapacity,
         Self::NotReady,
-        Self::ShuttingDown,
         Self::Internal,
     ];
 
@@ -120,7 +117,6 @@ impl Code {
             Self::AtMaximum => "at-maximum",
             Self::NoCapacity => "no-capacity",
             Self::NotReady => "not-ready",
-            Self::ShuttingDown => "shutting-down",
             Self::Internal => "internal",
         }
     }
@@ -138,11 +134,9 @@ impl Code {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::AtMaximum => StatusCode::TOO_MANY_REQUESTS,
-            Self::QueueFull
-            | Self::QueueTimeout
-            | Self::NoCapacity
-            | Self::NotReady
-            | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueueFull | Self::QueueTimeout | Self::NoCapacity | Self::NotReady => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::FuelExhausted
             | Self::MemoryExceeded
@@ -184,7 +178,6 @@ impl Code {
             Self::AtMaximum => "The service is at its maximum",
             Self::NoCapacity => "The node has no capacity left",
             Self::NotReady => "The service is not ready",
-            Self::ShuttingDown => "The node is stopping",
             Self::Internal => "Wharf failed to handle the request",
         }
     }
@@ -198,7 +191,6 @@ impl Code {
                 | Self::AtMaximum
                 | Self::NoCapacity
                 | Self::NotReady
-                | Self::ShuttingDown
         )
     }
 

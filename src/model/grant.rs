@@ -52,6 +52,10 @@ pub struct GrantStatus {
     pub generation: u64,
     /// What the grant runs.
     pub definition: TaskDefinitionId,
+    /// What the node serves meanwhile: the grant's definition once it is ready, an earlier one
+    /// until then or when it failed. A node that starts again serves this at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Box<TaskDefinition>>,
     /// How far it is.
     pub phase: GrantPhase,
     /// A stable code when `phase` is `Failed`; each has a page under `docs/errors/`.

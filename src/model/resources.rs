@@ -88,7 +88,7 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = BYTE_UNITS[..3].iter().find(|(_, n)| self.0 >= *n && self.0 % n == 0);
+        let whole = BYTE_UNITS[..3].iter().find(|(_, n)| self.0 >= *n && self.0.is_multiple_of(*n));
         match whole {
             Some((unit, n)) => f.pad(&format!("{}{unit}", self.0 / n)),
             None => f.pad(&format!("{}B", self.0)),

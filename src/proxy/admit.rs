@@ -5,7 +5,7 @@
 //!
 //! *Invariant:* pure.
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Version, request::Parts};
 
@@ -74,8 +74,12 @@ fn check_method(method: &Method) -> Result<(), Rejected> {
     }
 }
 
-/// Only plain `chunked` is understood the same by everybody (RFC 9112 §6.1, §6.3).
+/// Only plain `chunked` is understood the same by everybody (RFC 9112 §6.1, §6.3). Of HTTP/1.1
+/// lengths hyper refuses those that differ and merges equal ones; of HTTP/2 it passes on all.
 fn check_framing(headers: &HeaderMap) -> Result<(), Rejected> {
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(bad("there is more than one Content-Length"));
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
@@ -106,7 +110,11 @@ fn authority(head: &Parts) -> Result<Authority, Rejected> {
         (None, Some(host)) => host,
         (None, None) => return Err(bad("the Host is missing")),
     };
-    if authority.as_str().contains('@') || !is_host(authority.host()) {
+    // `GET a.example` is the form of CONNECT: it names a host and no path (RFC 9112 §3.2.3).
+    if head.uri.authority().is_some() && head.uri.scheme().is_none() {
+        return Err(bad("the target has no path"));
+    }
+    if !is_host(authority.host()) || !is_port(&authority) {
         return Err(bad("the Host is not a host"));
     }
     Ok(authority)
@@ -120,6 +128,12 @@ fn is_host(host: &str) -> bool {
         Some(inner) => !inner.is_empty() && inner.bytes().all(address),
         None => !host.is_empty() && host.len() <= 253 && host.bytes().all(name),
     }
+}
+
+/// Whether nothing stands before the host, and nothing but a port after it.
+fn is_port(authority: &Authority) -> bool {
+    let Some(rest) = authority.as_str().strip_prefix(authority.host()) else { return false };
+    matches!(rest, "" | ":") || (rest.starts_with(':') && authority.port_u16().is_some())
 }
 
 /// Whether a segment is `.` or `..`, percent-encoded dots included: a router and a guest could
@@ -185,6 +199,11 @@ mod tests {
         assert_eq!(code("GET", "/", &[("host", "a/b")]), bad);
         assert_eq!(code("GET", "/", &[("host", "u@a")]), bad);
         assert_eq!(code("GET", "/", &[("host", "")]), bad);
+        assert_eq!(code("GET", "/", &[("host", "a:b")]), bad);
+        assert_eq!(code("GET", "/", &[("host", "a:65536")]), bad);
+        assert_eq!(code("GET", "a.example", &[host]), bad);
+        let length = ("content-length", "1");
+        assert_eq!(code("POST", "/", &[host, length, length]), bad);
         assert_eq!(code("OPTIONS", "*", &[host]), bad);
         for path in ["/..", "/a/../b", "/a/%2e%2E/b", "/%2e", "/a/.%2e", "/a\\..\\b"] {
             assert_eq!(code("GET", path, &[host]), bad, "{path}");

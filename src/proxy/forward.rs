@@ -10,7 +10,6 @@ use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::clock;
 use crate::model::{Code, Limits};
 use crate::runtime::{Invocation, Reply, ReplyBody, Routes, Runtime, ServiceCell, Slot};
 use crate::telemetry::{AccessLog, Exchange, ExchangeStart};
@@ -57,6 +56,7 @@ impl Front {
     pub(super) async fn handle(&self, request: Request<Incoming>, client: SocketAddr) -> Reply {
         let (head, body) = request.into_parts();
         let admitted = admit(&head);
+        let is_head = head.method == http::Method::HEAD;
         let id = headers::client_id(&head.headers).unwrap_or_else(|| self.ids.next());
         let host = admitted.as_ref().map_or("", |admitted| admitted.authority.host());
         let start = ExchangeStart {
@@ -74,6 +74,10 @@ impl Front {
             }
             Err(rejected) => Err(Failure { code: rejected.code, detail: Some(rejected.detail) }),
         };
+        if is_head && result.is_ok() {
+            // Nobody wants the body: its guest is stopped now, and that is no failure.
+            exchange.decide(Code::Ok);
+        }
         let mut reply = result.unwrap_or_else(|failure| refuse(&failure, &exchange));
         reply.headers_mut().insert(REQUEST_ID, id);
         exchange.set_status(reply.status());
@@ -90,10 +94,8 @@ impl Front {
     ) -> Result<Reply, Failure> {
         let service = self.find(&admitted).ok_or(Code::NoRoute)?;
         exchange.for_service(service.name(), Arc::clone(service.stats()));
-        let arrived = clock::now();
         let slot = service.acquire().await.map_err(|refusal| refusal.code())?;
-        let wait = clock::now().saturating_duration_since(arrived);
-        exchange.taken_by(&slot.deployment().definition.id, slot.task_number(), wait);
+        exchange.taken_by(&slot.deployment().definition.id, slot.task_number(), slot.waited);
         let cold_start = slot.cold_start;
         if let Some(took) = cold_start {
             exchange.cold_start(took);
@@ -106,7 +108,7 @@ impl Front {
         let body = RequestBody::new(body, limits.request_body.0, self.body_idle, exchange.clone());
         let request = Request::from_parts(head, body.boxed_unsync());
         let reply = self.invoke(slot, request, exchange).await?;
-        finish(reply, cold_start)
+        Ok(finish(reply, cold_start))
     }
 
     fn find(&self, admitted: &Admitted) -> Option<Arc<ServiceCell>> {
@@ -120,7 +122,9 @@ impl Front {
         request: Request<crate::runtime::WasiBody>,
         exchange: &Arc<Exchange>,
     ) -> Result<Reply, Failure> {
-        let invocation = Invocation { slot, request, exchange: Arc::clone(exchange) };
+        let exchange = Arc::clone(exchange);
+        let clean_trailers = headers::clean_trailers;
+        let invocation = Invocation { slot, request, exchange, clean_trailers };
         Ok(self.runtime.invoke(invocation).await?)
     }
 }
@@ -137,12 +141,7 @@ fn check_size(request: &Request<Incoming>, limits: &Limits) -> Result<(), Failur
     }
 }
 
-fn finish(mut reply: Reply, cold_start: Option<Duration>) -> Result<Reply, Failure> {
-    // A 1xx is no answer, and a 101 would hand the connection to a guest.
-    if reply.status().is_informational() {
-        let detail = Some("the guest answered with an informational status");
-        return Err(Failure { code: Code::GuestError, detail });
-    }
+fn finish(mut reply: Reply, cold_start: Option<Duration>) -> Reply {
     headers::for_client(reply.headers_mut());
     if let Some(took) = cold_start {
         let value = format!("{:.3}ms", took.as_secs_f64() * 1e3);
@@ -150,7 +149,7 @@ fn finish(mut reply: Reply, cold_start: Option<Duration>) -> Result<Reply, Failu
             reply.headers_mut().insert(COLD_START, value);
         }
     }
-    Ok(reply)
+    reply
 }
 
 fn refuse(failure: &Failure, exchange: &Exchange) -> Reply {

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,15 +24,42 @@ pub(super) struct GuardedIo {
     preface: Option<usize>,
     first_bytes: Alarm,
     writes: Alarm,
+    broken: Broken,
+}
+
+/// Says that a connection's last response broke off.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Broken(Arc<AtomicBool>);
+
+impl Broken {
+    /// Lets the connection end in a reset. Where a body ends with its connection, as in HTTP/1.0,
+    /// an orderly close would look like the body's end.
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for GuardedIo {
+    fn drop(&mut self) {
+        if self.broken.0.load(Ordering::Relaxed) {
+            let _ = self.stream.inner().set_zero_linger();
+        }
+    }
 }
 
 impl GuardedIo {
-    pub(super) fn new(stream: TcpStream, first_bytes: Duration, writes: Duration) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        first_bytes: Duration,
+        writes: Duration,
+        broken: Broken,
+    ) -> Self {
         Self {
             stream: TokioIo::new(stream),
             preface: Some(0),
             first_bytes: Alarm::new(first_bytes),
             writes: Alarm::new(writes),
+            broken,
         }
     }
 

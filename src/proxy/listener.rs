@@ -18,7 +18,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::AccessLog;
 
 use super::forward::Front;
-use super::io::GuardedIo;
+use super::io::{Broken, GuardedIo};
 
 /// The bounds of the front door.
 #[derive(Clone, Debug)]
@@ -128,7 +128,9 @@ impl Proxy {
         shutdown: Shutdown,
     ) {
         let _ = stream.set_nodelay(true);
-        let io = GuardedIo::new(stream, self.config.head_timeout, self.config.idle_timeout);
+        let broken = Broken::default();
+        let (head, idle) = (self.config.head_timeout, self.config.idle_timeout);
+        let io = GuardedIo::new(stream, head, idle, broken.clone());
         let front = Arc::clone(&self.front);
         let builder = connection_builder(self.config.head_timeout);
         tokio::spawn(async move {
@@ -138,10 +140,17 @@ impl Proxy {
                 async move { Ok::<_, Infallible>(front.handle(request, client).await) }
             });
             let mut connection = pin!(builder.serve_connection(io, service));
+            let result = match shutdown.unless_begun(connection.as_mut()).await {
+                Some(result) => result,
+                None => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.as_mut().await
+                }
+            };
             // A connection that breaks is its client's business; the exchange was logged.
-            if shutdown.unless_begun(connection.as_mut()).await.is_none() {
-                connection.as_mut().graceful_shutdown();
-                let _ = connection.await;
+            let error = result.err().and_then(|error| error.downcast::<hyper::Error>().ok());
+            if error.is_some_and(|error| error.is_user()) {
+                broken.set();
             }
         });
     }

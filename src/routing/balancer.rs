@@ -43,7 +43,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_the_fullest_of_three_or_more(random: u64, count in 2usize..100, full in 0usize..100) {
+        fn never_the_fullest_of_several(
+            random: u64,
+            count in 2usize..100,
+            full in 0usize..100,
+        ) {
             let full = full % count;
             let picked = power_of_two(count, random, |i| u32::from(i == full));
             prop_assert!(picked.is_some_and(|i| i < count && i != full));

@@ -20,10 +20,13 @@ const MOST_SEGMENTS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct RouteTable<T> {
     hasher: RandomState,
-    exact: Vec<Arc<HashMap<Box<str>, Arc<Paths<T>>>>>,
-    wildcard: Arc<HashMap<Box<str>, Arc<Paths<T>>>>,
+    exact: Vec<Arc<Hosts<T>>>,
+    wildcard: Arc<Hosts<T>>,
     any: Option<Arc<Paths<T>>>,
 }
+
+/// Hosts, or what stands after `*.`, with their paths.
+type Hosts<T> = HashMap<Box<str>, Arc<Paths<T>>>;
 
 /// The path prefixes of one host.
 #[derive(Clone, Debug)]
@@ -144,7 +147,7 @@ impl<T> Paths<T> {
     }
 }
 
-fn remove_path<T: Clone>(hosts: &mut HashMap<Box<str>, Arc<Paths<T>>>, host: &str, prefix: &str) {
+fn remove_path<T: Clone>(hosts: &mut Hosts<T>, host: &str, prefix: &str) {
     let Some(paths) = hosts.get_mut(host) else { return };
     Arc::make_mut(paths).by_prefix.remove(prefix);
     if paths.by_prefix.is_empty() {
@@ -222,7 +225,9 @@ mod tests {
         }
 
         #[test]
-        fn what_was_inserted_is_found(hosts in prop::collection::btree_set("[a-z]{1,8}(\\.[a-z]{1,5}){1,3}", 1..50)) {
+        fn what_was_inserted_is_found(
+            hosts in prop::collection::btree_set("[a-z]{1,8}(\\.[a-z]{1,5}){1,3}", 1..50)
+        ) {
             let routes: Vec<_> = hosts.iter().map(|host| format!("{host}/p/*")).collect();
             let table = table(&routes.iter().map(String::as_str).collect::<Vec<_>>());
             for (host, route) in hosts.iter().zip(&routes) {

@@ -146,7 +146,7 @@ impl AotCache {
     /// Stores what the compiler made: the code first, then the MAC that makes it valid.
     pub fn store(&self, key: &CacheKey, code: &[u8]) -> io::Result<()> {
         self.0.authenticated.remove(key);
-        let mac = blake3::keyed_hash(&self.0.mac_key, code);
+        let mac = self.mac(key).update(code).finalize();
         self.replace(&self.path(key, "cwasm"), code)?;
         self.replace(&self.path(key, "mac"), mac.to_hex().as_bytes())?;
         File::open(&self.0.dir)?.sync_all()
@@ -171,7 +171,7 @@ impl AotCache {
         }
         let stored = fs::read_to_string(self.path(key, "mac"))?;
         let Ok(stored) = blake3::Hash::from_hex(stored.trim()) else { return Ok(false) };
-        let mut hasher = blake3::Hasher::new_keyed(&self.0.mac_key);
+        let mut hasher = self.mac(key);
         hasher.update_reader(&mut file)?;
         // `blake3::Hash` compares in constant time.
         let authentic = hasher.finalize() == stored;
@@ -179,6 +179,13 @@ impl AotCache {
             self.0.authenticated.insert(*key, identity);
         }
         Ok(authentic)
+    }
+
+    /// A MAC that covers the key as well: no component's code passes for another's.
+    fn mac(&self, key: &CacheKey) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0.mac_key);
+        hasher.update(key.0.as_bytes());
+        hasher
     }
 
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {

@@ -149,7 +149,7 @@ impl Inner {
 }
 
 /// Lets the calling thread run only when nothing more urgent wants to.
-pub(super) fn step_back(niceness: i32) {
+fn step_back(niceness: i32) {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), niceness) {
         tracing::debug!(%error, niceness, "the thread keeps its priority");

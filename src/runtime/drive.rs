@@ -53,6 +53,8 @@ pub(super) struct Terms {
     pub(super) deadline: Instant,
     /// Largest body, in bytes.
     pub(super) most_bytes: u64,
+    /// Takes out of trailers what must not stand there.
+    pub(super) clean_trailers: fn(&mut http::HeaderMap),
 }
 
 /// The sending end of a streamed body. It must be held until the exchange has its code: the
@@ -70,6 +72,10 @@ pub(super) async fn drive(
 ) -> Driven {
     let mut call = Call { future: pin!(call), result: None };
     let (parts, body) = match call.head(head).await {
+        // A 1xx is no answer, and a 101 would hand the connection to a guest.
+        Ok(Ok(response)) if response.status().is_informational() => {
+            return Driven::Broken(Code::GuestError);
+        }
         Ok(Ok(response)) => response.into_parts(),
         Ok(Err(_)) => return Driven::Broken(Code::GuestError),
         Err(()) => return call.failure(Code::NoResponse),
@@ -110,10 +116,10 @@ struct Call<'a, F> {
 
 impl<F: Future<Output = wasmtime::Result<()>>> Call<'_, F> {
     fn poll(&mut self, cx: &mut Context<'_>) {
-        if self.result.is_none() {
-            if let Poll::Ready(result) = self.future.as_mut().poll(cx) {
-                self.result = Some(result);
-            }
+        if self.result.is_none()
+            && let Poll::Ready(result) = self.future.as_mut().poll(cx)
+        {
+            self.result = Some(result);
         }
     }
 
@@ -179,6 +185,11 @@ impl Response {
                 Some(Err(_)) => return Poll::Ready(Piece::Broken),
                 Some(Ok(frame)) => frame,
             };
+            let frame = frame.into_trailers().map(|mut trailers| {
+                (self.terms.clean_trailers)(&mut trailers);
+                Frame::trailers(trailers)
+            });
+            let frame = frame.unwrap_or_else(|data| data);
             let bytes = frame.data_ref().map(Bytes::len);
             if bytes == Some(0) {
                 continue;

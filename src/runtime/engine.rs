@@ -41,8 +41,10 @@ pub(super) const TABLE_ELEMENTS: usize = 100_000;
 const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 const CORE_INSTANCES_PER_SLOT: u64 = 6;
 const TABLES_PER_SLOT: u64 = 2;
-/// Fuel after which a running guest lets others on its thread run: 1 to 4 ms.
-pub(super) const YIELD_FUEL: u64 = 10_000_000;
+/// Fuel after which a running guest lets others on its thread run: some tenths of a millisecond
+/// of computing. Host calls cost time and little fuel, so a guest of nothing but host calls keeps
+/// its thread for some 10 ms.
+pub(super) const YIELD_FUEL: u64 = 1_000_000;
 
 /// How a slot's memory is made clean for the next instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

@@ -15,9 +15,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
 use crate::clock;
 use crate::model::{Code, Limits};
-use crate::telemetry::Exchange;
+use crate::telemetry::{Exchange, LogBook, sanitise};
 
-use super::compile::step_back;
 use super::deployment::Deployment;
 use super::drive::{Driven, ReplySender, Terms, drive};
 use super::engine::{Engine, YIELD_FUEL};
@@ -32,10 +31,11 @@ use super::task::Slot;
 const HANDLES_PER_RESOURCE: usize = 4;
 /// Wall-clock time of the one instantiation that a deployment is tried with.
 const TRIAL_TIME: Duration = Duration::from_secs(10);
-/// How far guest threads step back behind the load balancer's (see nice(2)).
-const GUEST_NICENESS: i32 = 5;
 /// Polls of guests between two looks at timers and sockets: a guest may run for milliseconds.
 const GUEST_EVENT_INTERVAL: u32 = 8;
+/// Polls of guests between two looks at the queue in which new requests arrive. tokio begins with
+/// 61: seconds, when guests that call the host all the time fill every thread.
+const GUEST_QUEUE_INTERVAL: u32 = 2;
 
 /// A request with the slot that it takes.
 pub struct Invocation {
@@ -45,6 +45,8 @@ pub struct Invocation {
     pub request: http::Request<WasiBody>,
     /// What is known about it.
     pub exchange: Arc<Exchange>,
+    /// Takes out of a guest's trailers what must not stand there.
+    pub clean_trailers: fn(&mut http::HeaderMap),
 }
 
 /// Runs guests on threads of their own. Cheap to clone.
@@ -62,12 +64,11 @@ impl Runtime {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(count.max(1))
             .thread_name("wharf-guest")
-            .on_thread_start(|| {
-                step_back(GUEST_NICENESS);
-                // A guest's first fault must not be the moment to allocate a signal stack.
-                wasmtime::Engine::tls_eager_initialize();
-            })
+            // A guest's first fault must not be the moment to allocate a signal stack. Guests
+            // keep the priority of the load balancer: see docs/decisions/0009.
+            .on_thread_start(wasmtime::Engine::tls_eager_initialize)
             .event_interval(GUEST_EVENT_INTERVAL)
+            .global_queue_interval(GUEST_QUEUE_INTERVAL)
             .enable_all()
             .build()
     }
@@ -94,6 +95,7 @@ impl Runtime {
     /// kept here, on a thread that no guest runs on.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Reply, Code> {
         let exchange = Arc::clone(&invocation.exchange);
+        let (logs, task) = (Arc::clone(invocation.slot.logs()), invocation.slot.task_number());
         let timeout = invocation.slot.deployment().definition.limits.timeout;
         let deadline = Instant::from_std(clock::now()) + timeout;
         let (sender, reply) = oneshot::channel();
@@ -113,6 +115,7 @@ impl Runtime {
             }
             Err(_) => {
                 exchange.decide(Code::RequestTimeout);
+                note(&logs, task, &exchange, Code::RequestTimeout, "it had no response yet");
                 Err(Code::RequestTimeout)
             }
         }
@@ -127,7 +130,7 @@ impl Runtime {
     ) -> Result<(), LoadError> {
         loaded.check_fit(&deployment.definition.limits)?;
         let limits = deployment.definition.limits.clone();
-        let logs = crate::telemetry::LogBook::new(deployment.definition.id.family.clone());
+        let logs = LogBook::new(deployment.definition.id.family.clone());
         let task = Budget::new(limits.memory.0);
         let memory =
             InstanceMemory::begin(limits.instance_memory.0, task, Arc::clone(&self.memory))
@@ -189,7 +192,7 @@ async fn run_instance(
     deadline: Instant,
     reply: &mut Option<ReplySender>,
 ) -> Result<(), (Code, String)> {
-    let Invocation { slot, request, exchange } = invocation;
+    let Invocation { slot, request, exchange, clean_trailers } = invocation;
     let deployment = Arc::clone(&slot.task.deployment);
     let limits = &deployment.definition.limits;
     let (task, node) = (Arc::clone(&slot.task.memory), Arc::clone(&runtime.memory));
@@ -207,7 +210,12 @@ async fn run_instance(
     let request = request.map_err(|error| internal(error.to_string()))?;
     let out = store.data_mut().http().new_response_outparam(head_sender);
     let out = out.map_err(|error| internal(error.to_string()))?;
-    let terms = Terms { exchange: exchange.clone(), deadline, most_bytes: limits.response_body.0 };
+    let terms = Terms {
+        exchange: exchange.clone(),
+        deadline,
+        most_bytes: limits.response_body.0,
+        clean_trailers,
+    };
     let call = async {
         let guest = loaded.pre.instantiate_async(&mut *store).await?;
         guest.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
@@ -221,11 +229,15 @@ async fn run_instance(
     exchange.decide(code);
     drop(in_transit);
     if !matches!(code, Code::ClientClosed | Code::NoCapacity) {
-        let text = format!("[request {}: {}: {detail}]", exchange.id(), code.as_str());
-        let text = crate::telemetry::sanitise(text.as_bytes());
-        instance.slot.logs().note(instance.slot.task.number, text);
+        note(instance.slot.logs(), instance.slot.task.number, &exchange, code, &detail);
     }
     Err((code, detail))
+}
+
+/// Tells the guest's author what became of a request.
+fn note(logs: &LogBook, task: u64, exchange: &Exchange, code: Code, detail: &str) {
+    let text = format!("[request {}: {}: {detail}]", exchange.id(), code.as_str());
+    logs.note(task, sanitise(text.as_bytes()));
 }
 
 fn new_store(engine: &Engine, host: Host, limits: &Limits) -> Result<Store<Host>, String> {

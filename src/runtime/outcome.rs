@@ -30,7 +30,7 @@ pub(super) fn classify(error: &wasmtime::Error, memory_denied: bool) -> (Code, S
         Some(Trap::AllocationTooLarge) => Code::ResourceLimit,
         _ if memory_denied => Code::MemoryExceeded,
         Some(_) => Code::GuestTrapped,
-        // wasmtime has no type for these two: they are told apart by what they say.
+        // wasmtime has no type for these: they are told apart by what they say.
         None if mentions_limit(error) => Code::ResourceLimit,
         None => Code::GuestTrapped,
     };
@@ -40,7 +40,7 @@ pub(super) fn classify(error: &wasmtime::Error, memory_denied: bool) -> (Code, S
 
 fn mentions_limit(error: &wasmtime::Error) -> bool {
     let text = chain(error);
-    ["resource table", "handle table", "total size of fields"]
+    ["resource table", "handle table", "total size of fields", "fuel allocated for hostcalls"]
         .iter()
         .any(|part| text.contains(part))
 }

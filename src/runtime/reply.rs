@@ -94,6 +94,8 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match &self.rest {
             Some(_) => SizeHint::default(),
+            // HTTP/1.1 has trailers only after chunks, and a known length would forbid those.
+            None if self.held.iter().any(Frame::is_trailers) => SizeHint::default(),
             None => {
                 let data = self.held.iter().filter_map(Frame::data_ref);
                 SizeHint::with_exact(data.map(|data| data.len() as u64).sum())

@@ -84,13 +84,41 @@ impl ServiceCell {
             }
             state.queue(self)?
         };
+        let arrived = clock::now();
         let mut leaving = LeaveOnDrop { cell: self, id: Some(ticket.id) };
         match tokio::time::timeout(wait, ticket.answer).await {
             Ok(answer) => {
                 leaving.id = None;
-                answer.unwrap_or(Err(Refusal::NotReady))
+                let mut slot = answer.unwrap_or(Err(Refusal::NotReady))?;
+                slot.waited = clock::now().saturating_duration_since(arrived);
+                Ok(slot)
             }
             Err(_) => Err(self.refusal_in_time()),
+        }
+    }
+
+    /// Says that a deployment is on its way. Until it is there, or [`Self::give_up`] says that it
+    /// is not coming, requests wait for it.
+    pub fn expect(&self) {
+        self.state.lock().expected = true;
+    }
+
+    /// Says that no deployment is coming for now. One that is loaded goes on serving; without
+    /// it, requests that wait are refused, and the next one asks again.
+    pub fn give_up(&self) {
+        let places = {
+            let mut state = self.state.lock();
+            state.expected = false;
+            match state.component {
+                Component::Loaded(_) => Vec::new(),
+                Component::Asleep | Component::Loading => {
+                    state.component = Component::Asleep;
+                    state.waiting.take_all()
+                }
+            }
+        };
+        for place in places {
+            place.answer(Err(Refusal::NotReady));
         }
     }
 
@@ -103,6 +131,7 @@ impl ServiceCell {
             let retired = state.retire_all();
             let scale = deployment.scale;
             state.deployment = Some(deployment);
+            state.expected = false;
             state.component = Component::Asleep;
             let needed = had.clamp(scale.min, scale.max).max(u32::from(!state.waiting.is_empty()));
             let grants = match (needed, loaded) {
@@ -148,6 +177,7 @@ impl ServiceCell {
         let (places, retired, component) = {
             let mut state = self.state.lock();
             state.deployment = None;
+            state.expected = false;
             let component = std::mem::take(&mut state.component);
             (state.waiting.take_all(), state.retire_all(), component)
         };
@@ -239,7 +269,11 @@ impl ServiceCell {
                     tell(grants);
                 }
                 Err(error) => {
-                    let places = state.load_failed(&error);
+                    // The agent prepares code that is gone again, unless it is far behind: then
+                    // the next request asks again.
+                    let mended = matches!(*error, LoadError::NotCompiled)
+                        && self.shared.broken.try_send(self.name.clone()).is_ok();
+                    let places = state.load_failed(mended);
                     drop(state);
                     self.report_load_failure(&error, places);
                 }
@@ -252,9 +286,6 @@ impl ServiceCell {
     /// them now.
     fn report_load_failure(&self, error: &LoadError, places: Vec<Place>) {
         tracing::warn!(service = %self.name, %error, "the service cannot be woken");
-        if matches!(error, LoadError::NotCompiled) {
-            let _ = self.shared.broken.try_send(self.name.clone());
-        }
         let refusal = match error {
             LoadError::TooMany(_) => Refusal::NoCapacity,
             _ => Refusal::NotReady,

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::autoscaler;
 use crate::clock;
+use crate::model::QueueBounds;
 use crate::routing::power_of_two;
 
 use super::deployment::{Deployment, Refusal};
-use super::loader::{LoadError, Loaded};
+use super::loader::Loaded;
 use super::service::ServiceCell;
 use super::task::{Slot, Task};
 use super::waiting::{Place, Ticket, Waiting};
@@ -19,6 +20,8 @@ use super::waiting::{Place, Ticket, Waiting};
 #[derive(Default)]
 pub(super) struct State {
     pub(super) deployment: Option<Arc<Deployment>>,
+    /// Whether a first deployment is on its way: requests wait for it.
+    pub(super) expected: bool,
     pub(super) component: Component,
     pub(super) tasks: Vec<Arc<Task>>,
     pub(super) waiting: Waiting,
@@ -102,8 +105,11 @@ impl State {
 
     /// A place in the queue, and how long it may be waited in. Wakes the service if it sleeps.
     pub(super) fn queue(&mut self, cell: &Arc<ServiceCell>) -> Result<(Ticket, Duration), Refusal> {
-        let deployment = self.deployment.clone().ok_or(Refusal::NotReady)?;
-        let bounds = deployment.queue;
+        let bounds = match &self.deployment {
+            Some(deployment) => deployment.queue,
+            None if self.expected => QueueBounds::default(),
+            None => return Err(Refusal::NotReady),
+        };
         let tasks = u32::try_from(self.tasks.len()).unwrap_or(u32::MAX);
         let (most, refusal) = match (&self.component, self.tasks.first()) {
             (Component::Loaded(_), Some(task)) => {
@@ -116,7 +122,7 @@ impl State {
             return Err(refusal);
         }
         let ticket = self.waiting.join();
-        if matches!(self.component, Component::Asleep) {
+        if matches!(self.component, Component::Asleep) && self.deployment.is_some() {
             self.begin_loading(cell, 1);
         }
         Ok((ticket, autoscaler::longest_wait(bounds.wait, self.last_start)))
@@ -150,16 +156,14 @@ impl State {
         self.serve_waiting(cell)
     }
 
-    pub(super) fn load_failed(&mut self, error: &LoadError) -> Vec<Place> {
-        match error {
-            // The queue stays: the agent prepares the deployment again and calls `deploy`. Until
-            // then it counts as loading, so that requests do not ask for it again and again.
-            LoadError::NotCompiled => Vec::new(),
-            _ => {
-                self.component = Component::Asleep;
-                self.waiting.take_all()
-            }
+    /// Who is refused now. When the code is being made anew nobody is, and it counts as loading,
+    /// so that requests do not ask for it again and again: `deploy` or `give_up` follows.
+    pub(super) fn load_failed(&mut self, mended: bool) -> Vec<Place> {
+        if mended {
+            return Vec::new();
         }
+        self.component = Component::Asleep;
+        self.waiting.take_all()
     }
 
     fn start_task(&mut self, loaded: Arc<Loaded>) {

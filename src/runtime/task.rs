@@ -55,7 +55,7 @@ impl Task {
         cold_start: Option<Duration>,
     ) -> Slot {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Slot { task: Arc::clone(self), cell: Arc::clone(cell), cold_start }
+        Slot { task: Arc::clone(self), cell: Arc::clone(cell), waited: Duration::ZERO, cold_start }
     }
 
     /// One request less; returns how many are left.
@@ -79,6 +79,8 @@ impl Task {
 pub struct Slot {
     pub(super) task: Arc<Task>,
     cell: Arc<ServiceCell>,
+    /// How long the request waited for the slot; zero if there was one at once.
+    pub waited: Duration,
     /// How long the start took that this request had to wait for.
     pub cold_start: Option<Duration>,
 }

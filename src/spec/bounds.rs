@@ -46,7 +46,7 @@ pub(super) const SCALE_MAX: RangeInclusive<u32> = 1..=Scale::MOST_TASKS;
 pub(super) const IDLE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3_600);
 /// 0 refuses whatever finds no free task.
-pub(super) const QUEUE_DEPTH: RangeInclusive<u32> = 0..=QueueBounds::MOST_WAITING;
+pub(super) const QUEUE_DEPTH: RangeInclusive<u32> = 1..=QueueBounds::MOST_WAITING;
 /// No client waits for longer than an hour.
 pub(super) const QUEUE_WAIT: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(3_600);

@@ -7,7 +7,7 @@
 //! | key | what it holds |
 //! |---|---|
 //! | `services/<service>` | a service |
-//! | `tasks/<family>/<revision>` | a task definition; the revision has ten digits, so that keys sort |
+//! | `tasks/<family>/<revision>` | a task definition; ten digits of revision, so that keys sort |
 //! | `nodes/<node>` | a node |
 //! | `grants/<node>/<service>` | what a node may run of a service |
 //! | `status/<node>/<service>` | what a node says about it |

@@ -41,8 +41,10 @@ impl AccessLog {
         };
         let (lines, waiting) = sync_channel(WAITING_LINES);
         let writer = std::thread::Builder::new().name("wharf-access-log".to_owned());
-        writer.spawn(move || write_all(&waiting, sink))?;
-        Ok(Some(Self { lines, dropped: Arc::default() }))
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&dropped);
+        writer.spawn(move || write_all(&waiting, sink, &counted))?;
+        Ok(Some(Self { lines, dropped }))
     }
 
     /// Hands a line to the writer, or drops it if the writer is behind.
@@ -51,16 +53,12 @@ impl AccessLog {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
-
-    /// Lines that were dropped.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
-    }
 }
 
 /// Writes whatever waits, then flushes and sleeps until there is more. A full disk loses lines,
 /// never requests; the next line is tried again.
-fn write_all(waiting: &Receiver<String>, sink: Box<dyn Write + Send>) {
+fn write_all(waiting: &Receiver<String>, sink: Box<dyn Write + Send>, dropped: &AtomicU64) {
+    let mut told = 0;
     let mut sink = BufWriter::with_capacity(64 << 10, sink);
     while let Ok(first) = waiting.recv() {
         let mut result = writeln!(sink, "{first}");
@@ -68,5 +66,10 @@ fn write_all(waiting: &Receiver<String>, sink: Box<dyn Write + Send>) {
             result = result.and_then(|()| writeln!(sink, "{line}"));
         }
         let _ = result.and_then(|()| sink.flush());
+        let dropped = dropped.load(Relaxed);
+        if dropped > told {
+            tracing::warn!(lines = dropped - told, "the access log is behind and lost lines");
+            told = dropped;
+        }
     }
 }

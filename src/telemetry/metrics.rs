@@ -15,8 +15,41 @@ use crate::model::Name;
 
 use super::stats::{HistogramSnapshot, StatsSnapshot};
 
-/// What the node measures of itself, as name, help text and value.
-pub type NodeGauges = Vec<(&'static str, &'static str, u64)>;
+/// What the node measures of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeGauges {
+    /// Instances that live now, and that can live at once.
+    pub instances: (u64, u64),
+    /// Components in memory, and that fit.
+    pub components: (u64, u64),
+    /// Bytes of memory that instances hold, and that they may hold.
+    pub memory_bytes: (u64, u64),
+    /// Components loaded since the start.
+    pub component_loads: u64,
+    /// Components compiled since the start.
+    pub compiles: u64,
+    /// Whether memory is reset by written pages only.
+    pub reset_fast: bool,
+    /// Services that this node has a grant for.
+    pub services: u64,
+}
+
+type Gauged = (&'static str, &'static str, fn(&NodeGauges) -> u64);
+
+const GAUGES: [Gauged; 10] = [
+    ("instances_live", "Instances that live now", |node| node.instances.0),
+    ("instances_max", "Instances that can live at once", |node| node.instances.1),
+    ("components_loaded", "Components in memory", |node| node.components.0),
+    ("components_loaded_max", "Components that fit", |node| node.components.1),
+    ("memory_used_bytes", "Memory that instances hold", |node| node.memory_bytes.0),
+    ("memory_max_bytes", "Memory that instances may hold", |node| node.memory_bytes.1),
+    ("component_loads", "Components loaded since the start", |node| node.component_loads),
+    ("compiles", "Components compiled since the start", |node| node.compiles),
+    ("reset_fast", "Whether memory is reset by written pages only", |node| {
+        u64::from(node.reset_fast)
+    }),
+    ("services", "Services that this node has a grant for", |node| node.services),
+];
 
 /// Renders the OpenMetrics text. Series exist only for services that have had a request.
 pub fn render(services: Vec<(Name, StatsSnapshot)>, node: NodeGauges) -> String {
@@ -95,8 +128,8 @@ impl Collector for Scrape {
                 )?;
             }
         }
-        for (name, help, value) in &self.node {
-            let gauge = ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX));
+        for (name, help, value) in GAUGES {
+            let gauge = ConstGauge::new(i64::try_from(value(&self.node)).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         Ok(())
@@ -131,11 +164,12 @@ mod tests {
         let usage = Usage { fuel: 7, ..Usage::default() };
         stats.record(Code::Ok, Duration::from_millis(1), Duration::ZERO, &usage);
         let name: Name = "hello".parse().expect("valid");
-        let text = render(vec![(name, stats.snapshot())], vec![("instances", "Live", 3)]);
+        let node = NodeGauges { instances: (3, 10), ..NodeGauges::default() };
+        let text = render(vec![(name, stats.snapshot())], node);
         assert!(text.contains("wharf_requests_total{service=\"hello\",code=\"ok\"} 1"), "{text}");
         assert!(text.contains("wharf_fuel_total{service=\"hello\"} 7"), "{text}");
         assert!(text.contains("wharf_request_duration_seconds_count{service=\"hello\"} 1"));
-        assert!(text.contains("wharf_instances 3"), "{text}");
+        assert!(text.contains("wharf_instances_live 3"), "{text}");
         assert!(text.trim_end().ends_with("# EOF"));
     }
 }

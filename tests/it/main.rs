@@ -4,5 +4,13 @@
 
 mod support;
 
+mod connections;
+mod front_door;
+mod limits;
+mod node;
+mod node_bad_input;
+mod node_languages;
 mod requests;
+mod scale;
 mod store;
+mod streaming;

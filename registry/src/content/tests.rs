@@ -1,3 +1,5 @@
+//! Tests of the content store.
+
 use super::*;
 
 const ROOMY: u64 = 1 << 20;

@@ -1,3 +1,5 @@
+//! Tests of unpacking.
+
 use std::io::Write as _;
 
 use flate2::Compression;

@@ -68,7 +68,8 @@ pub(super) fn decide(
     check_routes(manifest, registered)?;
     let services = manifest.services.iter().filter_map(|(name, spec)| {
         let task = (*current.get(&spec.task)?).clone();
-        Some(change_service(name, spec, task, registered.services.get(name)))
+        let before = registered.services.get(name);
+        Some(change_service(name, spec, task, before, registered.failed.contains(name)))
     });
     let services = services.collect();
     let newest = registered.latest.values().map(|latest| latest.id.clone()).collect();
@@ -163,6 +164,7 @@ fn change_service(
     spec: &ServiceSpec,
     task: TaskDefinitionId,
     before: Option<&(Service, Revision)>,
+    failed: bool,
 ) -> DecidedService {
     let mut service = Service {
         name: name.clone(),
@@ -176,7 +178,11 @@ fn change_service(
         let (change, seen) = (Change::Created, Revision::ZERO);
         return DecidedService { service, change, changes: Vec::new(), seen };
     };
-    let changes = differences(before, &service);
+    let mut changes = differences(before, &service);
+    // What made it fail may be mended outside the manifest, such as an image that was missing.
+    if changes.is_empty() && failed {
+        changes.push("tried again, because it had failed".to_owned());
+    }
     let change = if changes.is_empty() { Change::Unchanged } else { Change::Updated };
     service.generation = before.generation + u64::from(change == Change::Updated);
     DecidedService { service, change, changes, seen: *seen }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Name, Service, TaskDefinition};
+use crate::model::{GrantPhase, GrantStatus, Name, Service, TaskDefinition};
 use crate::spec::Manifest;
 use crate::store::{self, Op, OpResult, RangeReq, Revision, Store, Txn, codec, keys};
 
@@ -17,11 +17,14 @@ pub(super) struct Registered {
     pub(super) families: BTreeSet<String>,
     /// Every service, with the revision that last changed it.
     pub(super) services: BTreeMap<Name, (Service, Revision)>,
+    /// Services of which a node says that they cannot run as they are now.
+    pub(super) failed: BTreeSet<Name>,
 }
 
 impl Registered {
     pub(super) async fn read(store: &dyn Store, manifest: &Manifest) -> Result<Self, store::Error> {
-        let reads = [keys::SERVICES, keys::TASKS].map(|prefix| Op::Get(RangeReq::prefix(prefix)));
+        let prefixes = [keys::SERVICES, keys::TASKS, keys::STATUS];
+        let reads = prefixes.map(|prefix| Op::Get(RangeReq::prefix(prefix)));
         let response = store.txn(Txn::of(reads.to_vec())).await?;
         let mut read = Self { revision: response.revision, ..Self::default() };
         let mut results = response.results.into_iter().map(|result| match result {
@@ -37,6 +40,14 @@ impl Registered {
         for record in results.next().unwrap_or_default() {
             if let Some((family, _)) = keys::parse_task_definition(&record.key) {
                 newest.insert(family, record);
+            }
+        }
+        for record in results.next().unwrap_or_default() {
+            let status: GrantStatus = codec::decode(&record)?;
+            let service = read.services.get(&status.service);
+            let is_current = service.is_some_and(|(s, _)| s.generation == status.generation);
+            if is_current && status.phase == GrantPhase::Failed {
+                read.failed.insert(status.service);
             }
         }
         let referred = manifest.services.values().map(|service| &service.task);

@@ -1,3 +1,5 @@
+//! Applying against a store, and against rivals.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 

@@ -194,7 +194,7 @@ fn slips_have_hints_of_their_own() {
         ("scale = { max = 0 }", "from 1 to 10000"),
         ("scale = { min = -1 }", "from 0 to 10000"),
         ("scale = { maximum = 1 }", "did you mean `max`?"),
-        ("queue = { depth = 100001 }", "from 0 to 100000"),
+        ("queue = { depth = 100001 }", "from 1 to 100000"),
         ("route = 'a.b:80/*'", "HOST/PATH"),
         ("route = [1]", "HOST/PATH"),
         ("image = 'x/y:1'", "an image belongs to `[task.NAME]`"),

@@ -243,5 +243,4 @@ impl<L: Log> Writer<L> {
 }
 
 #[cfg(test)]
-#[path = "writer_tests.rs"]
 mod tests;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use registry::Digest;
 use tempfile::TempDir;
-use wharf::model::{Limits, QueueBounds, Scale, TaskDefinition};
+use tokio::sync::mpsc;
+use wharf::model::{Limits, Name, QueueBounds, Scale, TaskDefinition};
 use wharf::proxy::{Proxy, ProxyConfig};
 use wharf::runtime::{
     AotCache, Compiler, Deployment, Engine, Loader, Machine, ResetPolicy, Routes, Runtime,
@@ -16,6 +17,8 @@ use wharf::runtime::{
 };
 use wharf::shutdown::Shutdown;
 use wharf::telemetry::{AccessLog, AccessTarget};
+
+use super::raw::within;
 
 /// How a service of a test is deployed.
 #[derive(Clone, Debug)]
@@ -42,10 +45,13 @@ pub struct Front {
     pub runtime: Runtime,
     pub shutdown: Shutdown,
     pub access_log: PathBuf,
+    /// Services whose code was found missing.
+    pub broken: mpsc::Receiver<Name>,
     table: TaskTable,
     routes: Arc<Routes>,
     guests: Option<tokio::runtime::Runtime>,
-    _dir: TempDir,
+    proxy: Option<tokio::task::JoinHandle<()>>,
+    dir: TempDir,
 }
 
 impl Front {
@@ -54,14 +60,18 @@ impl Front {
     }
 
     pub async fn start_with(config: ProxyConfig, reset: ResetPolicy) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
         // Tests run side by side in one process: a small engine each, within the mappings of one.
-        let machine = Machine { max_mappings: 12_000, ..Machine::read() };
+        Self::start_on(Machine { max_mappings: 12_000, ..Machine::read() }, config, reset).await
+    }
+
+    /// A front whose engine is sized for this machine.
+    pub async fn start_on(machine: Machine, config: ProxyConfig, reset: ResetPolicy) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
         let engine = Engine::new(&machine, reset).expect("an engine");
         let cache = AotCache::open(&dir.path().join("compiled")).expect("a cache");
         let compiler = Compiler::new(engine.clone(), cache.clone(), 2).expect("a compiler");
         let loader = Loader::new(engine.clone(), cache.clone());
-        let (table, _broken) = TaskTable::new(loader.clone());
+        let (table, broken) = TaskTable::new(loader.clone());
         let guests = Runtime::guest_threads(2).expect("threads");
         let runtime = Runtime::new(engine, guests.handle().clone());
         let routes = Arc::new(Routes::default());
@@ -72,7 +82,7 @@ impl Front {
         let proxy = proxy.expect("a free port");
         let address = proxy.local_addr().expect("an address");
         let shutdown = Shutdown::new();
-        tokio::spawn(proxy.run(shutdown.clone()));
+        let proxy = Some(tokio::spawn(proxy.run(shutdown.clone())));
         Self {
             address,
             loader,
@@ -81,10 +91,12 @@ impl Front {
             runtime,
             shutdown,
             access_log,
+            broken,
             table,
             routes,
             guests: Some(guests),
-            _dir: dir,
+            proxy,
+            dir,
         }
     }
 
@@ -96,8 +108,14 @@ impl Front {
         options: ServiceOptions,
     ) -> Arc<ServiceCell> {
         let deployment = self.prepare(name, wasm, options).await;
-        let cell = self.table.get_or_insert(&deployment.definition.id.family);
+        let cell = self.route(name);
         cell.deploy(Arc::new(deployment), None);
+        cell
+    }
+
+    /// The service at `<name>.test`, whether or not anything is deployed there.
+    pub fn route(&self, name: &str) -> Arc<ServiceCell> {
+        let cell = self.table.get_or_insert(&name.parse().expect("a name"));
         let route = format!("{name}.test/*").parse().expect("a route");
         self.routes.rcu(|routes| {
             let mut table = (**routes).clone();
@@ -132,6 +150,30 @@ impl Front {
         Client { address: self.address, inner: reqwest::Client::new() }
     }
 
+    /// Where compiled components are kept.
+    pub fn compiled_dir(&self) -> PathBuf {
+        self.dir.path().join("compiled")
+    }
+
+    /// Gives the signal to stop, and completes when the load balancer has stopped.
+    pub async fn stop(&mut self) {
+        self.shutdown.begin();
+        if let Some(proxy) = self.proxy.take() {
+            within("the load balancer stops", proxy).await.expect("no panic");
+        }
+    }
+
+    /// The access line of the request with this id.
+    pub async fn access_line(&self, id: &str) -> serde_json::Value {
+        for count in 0.. {
+            let lines = self.access_lines(count).await;
+            if let Some(line) = lines.iter().find(|line| line["id"] == id) {
+                return line.clone();
+            }
+        }
+        unreachable!("there is always a further line to wait for")
+    }
+
     /// The access lines so far, once there are at least `count`.
     pub async fn access_lines(&self, count: usize) -> Vec<serde_json::Value> {
         for _ in 0..400 {
@@ -153,6 +195,12 @@ impl Drop for Front {
             guests.shutdown_background();
         }
     }
+}
+
+/// The status of a response, and the code that the load balancer gave with it.
+pub fn error_of(response: &reqwest::Response) -> (u16, &str) {
+    let code = response.headers().get("wharf-error");
+    (response.status().as_u16(), code.map_or("", |code| code.to_str().expect("text")))
 }
 
 /// A client whose requests name their service.

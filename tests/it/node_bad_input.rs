@@ -1,0 +1,153 @@
+//! What a node does with what it should not be given.
+
+use std::process::Command;
+
+use crate::support::{Node, guest, ran, serve_command, wat};
+
+/// Applies a component that cannot be deployed, and returns what the user is told.
+fn refused(node: &Node, name: &str, wasm: &[u8]) -> String {
+    node.put("bad.wasm", wasm);
+    let manifest = format!(
+        "[task.{name}]\ncomponent = \"bad.wasm\"\n[service.{name}]\nroute = \"{name}.localhost\"\n"
+    );
+    let ran = node.try_apply(&manifest);
+    assert_eq!(ran.code, Some(1), "{name}: {}{}", ran.stdout, ran.stderr);
+    format!("{}{}", ran.stdout, ran.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn components_that_cannot_run_are_refused_when_they_are_deployed() {
+    let node = Node::start();
+    let p1 =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/wasm-tasks/target/wasm32-wasip1/release/p1.wasm");
+    let hello = guest("hello");
+    for (name, wasm, code, words) in [
+        ("unknown", wat("needs-unknown-import"), "component-unlinkable", "acme:missing"),
+        ("core", wat("not-a-component"), "component-core-module", "core module"),
+        ("command", std::fs::read(p1).expect("built"), "component-not-http", "incoming-handler"),
+        ("huge", wat("huge-initial-memory"), "memory-too-small", "instance_memory"),
+        ("starts", wat("start-loops"), "component-start-failed", "fuel"),
+        ("garbage", b"\0asm\x0d\0\x01\0garbage".to_vec(), "component-invalid", "not valid"),
+        ("cut", hello[..hello.len() / 2].to_vec(), "component-invalid", "not valid"),
+    ] {
+        let told = refused(&node, name, &wasm);
+        assert!(told.contains(code), "{name}: {told}");
+        assert!(told.contains(words), "{name}: {told}");
+        let (status, body) = node.get(&format!("{name}.localhost"), "/").await;
+        assert_eq!(status, 503, "{body}");
+        assert!(body.contains("not-ready"), "{body}");
+    }
+}
+
+#[test]
+fn what_is_no_wasm_at_all_or_too_large_is_refused_by_push() {
+    let node = Node::start();
+    node.put("text.wasm", b"hello, this is text");
+    let huge = std::fs::File::create(node.path("huge.wasm")).expect("a file");
+    huge.set_len(300 << 20).expect("a sparse file");
+    node.put("empty.wasm", b"");
+    for file in ["text.wasm", "huge.wasm", "empty.wasm", "missing.wasm"] {
+        let ran = node.wharf(&["push", file, "x:1"]);
+        assert_eq!(ran.code, Some(1), "{file}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains("error: ") && ran.stderr.contains(file), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn twenty_mistakes_are_reported_at_once() {
+    let node = Node::start();
+    let mut manifest = String::new();
+    for n in 0..20 {
+        manifest.push_str(&format!("[task.t{n}]\nimage = \"a.example/x:1\"\nfuel = -{n}\n"));
+    }
+    let ran = node.try_apply(&manifest.replace("-0", "\"lots\""));
+    assert_eq!(ran.code, Some(1));
+    for n in 0..20 {
+        assert!(ran.stderr.contains(&format!("task.t{n}.fuel")), "t{n}: {}", ran.stderr);
+    }
+    assert_eq!(node.wharf(&["services", "-o", "json"]).ok().json(), serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_every_kind_are_harmless() {
+    let node = Node::start();
+    let long = "x".repeat(64 << 10);
+    for name in ["", "ünïcode", "a b", "../../etc", &long] {
+        let manifest = serde_json::json!({ "task": { name: { "image": "a.example/x:1" } } });
+        let client = reqwest::Client::new().post(node.api_url("/v1/apply"));
+        let answer = client.json(&manifest).send().await.expect("an answer");
+        assert_eq!(answer.status(), 422, "{name:.20}");
+        let url = node.api_url(&format!("/v1/services/{}", name.replace(['/', ' '], "%2f")));
+        if name.len() < 100 {
+            let answer = reqwest::get(url).await.expect("an answer");
+            assert!(answer.status().is_client_error() || name.is_empty(), "{name:.20}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_in_compiled_code_costs_a_compilation_and_nothing_else() {
+    let mut node = Node::start();
+    node.put("hello.wasm", &guest("hello"));
+    node.apply("[task.h]\ncomponent = \"hello.wasm\"\n[service.h]\nroute = \"h.localhost\"\n");
+    node.kill();
+    let folder = std::fs::read_dir(node.data().join("compiled")).expect("a folder");
+    let code =
+        folder.flatten().find(|entry| entry.path().extension().is_some_and(|e| e == "cwasm"));
+    let path = code.expect("compiled code").path();
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).expect("writable");
+    node.start_again();
+    assert_eq!(node.get("h.localhost", "/").await.0, 200, "{}", node.log());
+    assert_eq!(node.node_record()["live"]["compiles"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_deployments_and_not_requests() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let small = dir.path().join("data");
+    std::fs::create_dir(&small).expect("a folder");
+    let mount = ["-t", "tmpfs", "-o", "size=24m", "tmpfs"];
+    let mounted = ran(Command::new("mount").args(mount).arg(&small));
+    if mounted.code != Some(0) {
+        assert!(!rustix::process::geteuid().is_root(), "root cannot mount: {}", mounted.stderr);
+        println!("left out: only root can mount a small disk");
+        return;
+    }
+    let _unmount = Unmount(small.clone());
+    let mut node = Node::start_in(dir);
+    node.put("hello.wasm", &guest("hello"));
+    let hello = "[task.h]\ncomponent = \"hello.wasm\"\n[service.h]\nroute = \"h.localhost\"\n";
+    node.apply(hello);
+    let filler = small.join("filler");
+    std::fs::write(&filler, vec![0; 24 << 20]).expect_err("the disk is full");
+    node.put("env.wasm", &guest("env"));
+    let refused = node.wharf(&["push", "env.wasm", "env:1"]);
+    assert_eq!(refused.code, Some(1), "{}{}", refused.stdout, refused.stderr);
+    assert_eq!(node.get("h.localhost", "/").await.0, 200, "requests go on");
+    std::fs::remove_file(&filler).expect("removable");
+    node.wharf(&["push", "env.wasm", "env:1"]).ok();
+    node.apply(&hello.replace("hello.wasm", "env.wasm"));
+    assert_eq!(node.get("h.localhost", "/").await.0, 200);
+    node.stop();
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        ran(Command::new("umount").arg("-l").arg(&self.0));
+    }
+}
+
+#[test]
+fn bad_usage_ends_with_2_and_says_how() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for args in [&["--listen", "here"][..], &["--reset", "quick"], &["--no-such-flag"]] {
+        let ran = ran(serve_command(dir.path()).args(args));
+        assert_eq!(ran.code, Some(2), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(args[0]), "{}", ran.stderr);
+    }
+}

@@ -1,0 +1,205 @@
+//! A real node: the `wharf` binary with a data folder of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything that must happen may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A folder and, while it runs, the node that uses it.
+pub struct Node {
+    pub dir: TempDir,
+    pub http: SocketAddr,
+    pub api: SocketAddr,
+    child: Option<Child>,
+}
+
+/// What a command printed, and how it ended.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The same, once it is sure that the command succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+}
+
+impl Node {
+    pub fn start() -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// Starts a node on the folder, with an instance pool of the machine's own size.
+    pub fn start_in(dir: TempDir) -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut node = Self { dir, http: nowhere, api: nowhere, child: None };
+        node.start_again();
+        node
+    }
+
+    /// Starts the node on its folder, on free ports.
+    pub fn start_again(&mut self) {
+        let ready = self.path("ready.json");
+        let _ = std::fs::remove_file(&ready);
+        let log = std::fs::File::options().create(true).append(true).open(self.path("node.log"));
+        let mut command = serve_command(&self.data());
+        command.arg("--ready-file").arg(&ready).stderr(log.expect("a log"));
+        let mut child = command.spawn().expect("the binary starts");
+        let text = wait_for("the ready file", || {
+            if let Some(status) = child.try_wait().expect("a child") {
+                panic!("the node ended with {status}: {}", self.log());
+            }
+            std::fs::read_to_string(&ready).ok().filter(|text| text.ends_with('\n'))
+        });
+        let ready: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(ready["pid"], child.id());
+        self.http = ready["http"].as_str().expect("http").parse().expect("an address");
+        self.api = ready["api"].as_str().expect("api").parse().expect("an address");
+        self.child = Some(child);
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("node.log")).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running node").id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("a child");
+            child.wait().expect("a child");
+        }
+    }
+
+    /// Asks the node to stop and waits until it has.
+    pub fn stop(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a child");
+        wait_for("the node's end", || child.try_wait().expect("a child")).code()
+    }
+
+    /// Runs a command of the CLI against this node, in its folder.
+    pub fn wharf(&self, args: &[&str]) -> Ran {
+        ran(wharf_command()
+            .env("WHARF_API", self.api_url(""))
+            .current_dir(self.dir.path())
+            .args(args))
+    }
+
+    /// Writes a manifest and applies it, and waits until it is in force.
+    #[track_caller]
+    pub fn apply(&self, manifest: &str) {
+        let ran = self.try_apply(manifest);
+        assert_eq!(ran.code, Some(0), "{}{}\n{}", ran.stdout, ran.stderr, self.log());
+    }
+
+    pub fn try_apply(&self, manifest: &str) -> Ran {
+        std::fs::write(self.path("wharf.toml"), manifest).expect("writable");
+        self.wharf(&["apply", "-f", "wharf.toml", "--wait"])
+    }
+
+    /// Puts a component into the node's folder, where manifests find it by its name.
+    pub fn put(&self, name: &str, wasm: &[u8]) {
+        std::fs::write(self.path(name), wasm).expect("writable");
+    }
+
+    pub fn api_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.api)
+    }
+
+    /// The only node's record.
+    pub fn node_record(&self) -> Value {
+        self.wharf(&["nodes", "-o", "json"]).ok().json()[0].clone()
+    }
+
+    pub fn describe(&self, service: &str) -> Value {
+        self.wharf(&["describe", service, "-o", "json"]).ok().json()
+    }
+
+    /// A request through the load balancer: status and body.
+    pub async fn get(&self, host: &str, path: &str) -> (u16, String) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = format!("http://{}{path}", self.http);
+        let request = reqwest::Client::new().get(url).header("host", host).timeout(PATIENCE);
+        let response = request.send().await.expect("an answer");
+        (response.status().as_u16(), response.text().await.expect("a body"))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The binary under test, without the environment of whoever runs the tests.
+pub fn wharf_command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+    for name in ["WHARF_API", "WHARF_DATA_DIR", "WHARF_LOG", "DOCKER_CONFIG"] {
+        command.env_remove(name);
+    }
+    command.env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// `wharf serve` on free ports.
+pub fn serve_command(data: &Path) -> Command {
+    serve_on("127.0.0.1:0", "127.0.0.1:0", data)
+}
+
+/// `wharf serve` on these addresses.
+pub fn serve_on(listen: &str, api: &str, data: &Path) -> Command {
+    let mut command = wharf_command();
+    command.args(["serve", "--listen", listen, "--api-listen", api, "--data-dir"]);
+    command.arg(data).stdout(Stdio::null());
+    command
+}
+
+/// Runs a command that must end by itself.
+pub fn ran(command: &mut Command) -> Ran {
+    let Output { status, stdout, stderr } = command.output().expect("it runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ran { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// Polls until there is an answer, within [`PATIENCE`].
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
+    let end = std::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < end, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
