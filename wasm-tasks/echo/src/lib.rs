@@ -35,9 +35,7 @@ fn response_headers(request: &IncomingRequest) -> Fields {
     let headers = Fields::new();
     let target = request.path_with_query().unwrap_or_default();
     let add = |name: &str, value: &[u8]| {
-        headers
-            .append(name, value)
-            .expect("a value that came in a header may leave in one");
+        headers.append(name, value).expect("a value that came in a header may leave in one");
     };
     add("x-echo-method", method_name(&request.method()).as_bytes());
     add("x-echo-path", target.as_bytes());

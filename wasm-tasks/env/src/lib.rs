@@ -58,55 +58,37 @@ fn answers(request: &IncomingRequest, query: &Query) -> String {
     if let Some(address) = query.get("connect") {
         lines += &reach::connect(address);
     }
-    if lines.is_empty() {
-        environment()
-    } else {
-        lines
-    }
+    if lines.is_empty() { environment() } else { lines }
 }
 
 fn environment() -> String {
     let mut variables: Vec<_> = std::env::vars_os().collect();
     variables.sort();
-    variables
-        .iter()
-        .fold(String::new(), |mut lines, (name, value)| {
-            _ = writeln!(
-                lines,
-                "{}={}",
-                name.to_string_lossy(),
-                value.to_string_lossy()
-            );
-            lines
-        })
+    variables.iter().fold(String::new(), |mut lines, (name, value)| {
+        _ = writeln!(lines, "{}={}", name.to_string_lossy(), value.to_string_lossy());
+        lines
+    })
 }
 
 fn headers(request: &IncomingRequest) -> String {
     let mut entries = request.headers().entries();
     entries.sort();
-    entries
-        .iter()
-        .fold(String::new(), |mut lines, (name, value)| {
-            _ = writeln!(lines, "{name}: {}", String::from_utf8_lossy(value));
-            lines
-        })
+    entries.iter().fold(String::new(), |mut lines, (name, value)| {
+        _ = writeln!(lines, "{name}: {}", String::from_utf8_lossy(value));
+        lines
+    })
 }
 
 fn time() -> String {
     let wall = wall_clock::now();
     let monotonic = monotonic_clock::now();
-    format!(
-        "wall={}.{:09}\nmonotonic={monotonic}\n",
-        wall.seconds, wall.nanoseconds
-    )
+    format!("wall={}.{:09}\nmonotonic={monotonic}\n", wall.seconds, wall.nanoseconds)
 }
 
 fn random() -> String {
-    let digits = get_random_bytes(16)
-        .iter()
-        .fold(String::new(), |mut digits, byte| {
-            _ = write!(digits, "{byte:02x}");
-            digits
-        });
+    let digits = get_random_bytes(16).iter().fold(String::new(), |mut digits, byte| {
+        _ = write!(digits, "{byte:02x}");
+        digits
+    });
     format!("random={digits}\n")
 }

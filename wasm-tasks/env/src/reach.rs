@@ -13,10 +13,7 @@ const FETCH_BYTES: u64 = 16 << 20;
 
 /// The directories that the task was given, a line each.
 pub(crate) fn directories() -> String {
-    let names: Vec<_> = preopens::get_directories()
-        .into_iter()
-        .map(|(_, name)| name)
-        .collect();
+    let names: Vec<_> = preopens::get_directories().into_iter().map(|(_, name)| name).collect();
     match names.as_slice() {
         [] => "dirs: none\n".to_owned(),
         names => names.iter().map(|name| format!("dir: {name}\n")).collect(),
@@ -26,11 +23,7 @@ pub(crate) fn directories() -> String {
 /// A file's size and text.
 pub(crate) fn read(path: &str) -> String {
     match std::fs::read(path) {
-        Ok(bytes) => format!(
-            "read: {} bytes\n{}",
-            bytes.len(),
-            String::from_utf8_lossy(&bytes)
-        ),
+        Ok(bytes) => format!("read: {} bytes\n{}", bytes.len(), String::from_utf8_lossy(&bytes)),
         Err(error) => format!("read: error: {error}\n"),
     }
 }
@@ -61,21 +54,11 @@ fn request(url: &str) -> Result<OutgoingRequest, String> {
     };
     let split = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(split);
-    let path = if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("/{path}")
-    };
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let request = OutgoingRequest::new(Fields::new());
-    request
-        .set_scheme(Some(&scheme))
-        .map_err(|()| "invalid scheme")?;
-    request
-        .set_authority(Some(authority))
-        .map_err(|()| "invalid authority")?;
-    request
-        .set_path_with_query(Some(&path))
-        .map_err(|()| "invalid path")?;
+    request.set_scheme(Some(&scheme)).map_err(|()| "invalid scheme")?;
+    request.set_authority(Some(authority)).map_err(|()| "invalid authority")?;
+    request.set_path_with_query(Some(&path)).map_err(|()| "invalid path")?;
     Ok(request)
 }
 

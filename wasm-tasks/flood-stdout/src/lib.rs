@@ -41,16 +41,10 @@ impl wasi::exports::http::incoming_handler::Guest for FloodStdout {
 /// Writes what `query` asks for; returns the bytes written and how it ended.
 fn flood(query: &Query, sink: &mut impl Write) -> (u64, io::Result<()>) {
     if query.path() == "/control" {
-        return (
-            CONTROL.len() as u64,
-            sink.write_all(CONTROL).and_then(|()| sink.flush()),
-        );
+        return (CONTROL.len() as u64, sink.write_all(CONTROL).and_then(|()| sink.flush()));
     }
     let block = block(query.flag("oneline"));
-    let mut left = query
-        .number("mib")
-        .unwrap_or(DEFAULT_MIB)
-        .saturating_mul(MIB);
+    let mut left = query.number("mib").unwrap_or(DEFAULT_MIB).saturating_mul(MIB);
     let total = left;
     while left > 0 {
         let now = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));

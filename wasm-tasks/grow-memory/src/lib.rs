@@ -43,10 +43,7 @@ fn grow_until_refused() -> usize {
 }
 
 /// Writes to each page of the MiB at `address`, so that the host has to back it.
-#[expect(
-    unsafe_code,
-    reason = "memory.grow gave this range to the guest, nobody else uses it"
-)]
+#[expect(unsafe_code, reason = "memory.grow gave this range to the guest, nobody else uses it")]
 fn touch(address: usize) {
     for page in 0..PAGES_PER_MIB {
         let byte = std::ptr::with_exposed_provenance_mut::<u8>(address + page * PAGE_BYTES);
@@ -64,14 +61,8 @@ fn allocate_until_abort() -> ! {
 }
 
 fn hold(mebibytes: u64, duration: Duration) -> String {
-    let bytes = usize::try_from(mebibytes)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(MIB);
+    let bytes = usize::try_from(mebibytes).unwrap_or(usize::MAX).saturating_mul(MIB);
     let block = black_box(vec![1_u8; bytes]);
     support::sleep(duration);
-    format!(
-        "held {} MiB for {} ms\n",
-        block.len() / MIB,
-        duration.as_millis()
-    )
+    format!("held {} MiB for {} ms\n", block.len() / MIB, duration.as_millis())
 }

@@ -29,11 +29,8 @@ impl wasi::exports::http::incoming_handler::Guest for HalfResponse {
 
 /// Promises 1000 bytes and writes 10 of them.
 fn ten_of_a_thousand(out: ResponseOutparam) -> Streaming {
-    let response = support::start(
-        out,
-        200,
-        &[("content-type", "text/plain"), ("content-length", "1000")],
-    );
+    let response =
+        support::start(out, 200, &[("content-type", "text/plain"), ("content-length", "1000")]);
     _ = write_all(&response.stream, b"0123456789");
     response
 }
@@ -76,12 +73,7 @@ fn headers(out: ResponseOutparam, count: u64) {
         taken += 1;
     }
     let response = support::start_with(out, 200, fields);
-    if write_all(
-        &response.stream,
-        format!("set {taken} headers\n").as_bytes(),
-    )
-    .is_ok()
-    {
+    if write_all(&response.stream, format!("set {taken} headers\n").as_bytes()).is_ok() {
         response.finish();
     }
 }

@@ -32,9 +32,7 @@ impl wasi::exports::http::incoming_handler::Guest for LeakHandles {
 fn full_fields() -> Fields {
     let fields = Fields::new();
     for _ in 0..12 {
-        fields
-            .append("x-filler", &[b'h'; 4 * KIB])
-            .expect("the sample's own header is valid");
+        fields.append("x-filler", &[b'h'; 4 * KIB]).expect("the sample's own header is valid");
     }
     fields
 }

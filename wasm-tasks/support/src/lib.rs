@@ -24,12 +24,7 @@ pub fn respond(out: ResponseOutparam, status: u16, headers: &[(&str, &str)], bod
 
 /// [`respond`] with `text/plain`.
 pub fn text(out: ResponseOutparam, status: u16, body: &str) {
-    respond(
-        out,
-        status,
-        &[("content-type", "text/plain; charset=utf-8")],
-        body.as_bytes(),
-    );
+    respond(out, status, &[("content-type", "text/plain; charset=utf-8")], body.as_bytes());
 }
 
 /// A response whose head is sent and whose body is still open.
@@ -59,9 +54,7 @@ impl Streaming {
 pub fn start(out: ResponseOutparam, status: u16, headers: &[(&str, &str)]) -> Streaming {
     let fields = Fields::new();
     for (name, value) in headers {
-        fields
-            .append(name, value.as_bytes())
-            .expect("the sample's own header is valid");
+        fields.append(name, value.as_bytes()).expect("the sample's own header is valid");
     }
     start_with(out, status, fields)
 }
@@ -69,9 +62,7 @@ pub fn start(out: ResponseOutparam, status: u16, headers: &[(&str, &str)]) -> St
 /// [`start`] with a header list that the caller made.
 pub fn start_with(out: ResponseOutparam, status: u16, fields: Fields) -> Streaming {
     let response = OutgoingResponse::new(fields);
-    response
-        .set_status_code(status)
-        .expect("the sample's own status is valid");
+    response.set_status_code(status).expect("the sample's own status is valid");
     let body = response.body().expect("a response gives its body once");
     ResponseOutparam::set(out, Ok(response));
     let stream = body.write().expect("a body gives its stream once");

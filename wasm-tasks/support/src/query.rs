@@ -22,10 +22,7 @@ impl Query {
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .map(|(name, value)| (percent_decode(name), percent_decode(value)))
             .collect();
-        Self {
-            path: if path.is_empty() { "/" } else { path }.to_owned(),
-            pairs,
-        }
+        Self { path: if path.is_empty() { "/" } else { path }.to_owned(), pairs }
     }
 
     /// The path, with its leading slash.
@@ -35,10 +32,7 @@ impl Query {
 
     /// The first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether `?name=1` is there.

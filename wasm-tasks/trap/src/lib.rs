@@ -35,10 +35,7 @@ fn after_head(out: ResponseOutparam) {
 }
 
 /// The typed API gives the parameter away with the first `set`; a handle number can be forged.
-#[expect(
-    unsafe_code,
-    reason = "no safe code can use a handle twice, which is the point"
-)]
+#[expect(unsafe_code, reason = "no safe code can use a handle twice, which is the point")]
 fn set_twice(out: ResponseOutparam) {
     let handle = out.take_handle();
     for _ in 0..2 {
@@ -50,10 +47,7 @@ fn set_twice(out: ResponseOutparam) {
 }
 
 /// Rust checks a divisor and would panic; a `NonZero` one it trusts, so the instruction traps.
-#[expect(
-    unsafe_code,
-    reason = "the trap of the instruction is wanted, not Rust's check"
-)]
+#[expect(unsafe_code, reason = "the trap of the instruction is wanted, not Rust's check")]
 fn divide_by_zero() {
     // SAFETY: wrong on purpose; `black_box` keeps the compiler from learning that it is zero,
     // and on wasm32 the division traps, so that nothing runs after it.
@@ -63,11 +57,7 @@ fn divide_by_zero() {
 
 fn overflow_stack() {
     fn down(depth: u64) -> u64 {
-        if black_box(true) {
-            black_box(down(depth + 1)) + 1
-        } else {
-            depth
-        }
+        if black_box(true) { black_box(down(depth + 1)) + 1 } else { depth }
     }
     black_box(down(0));
 }
