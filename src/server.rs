@@ -28,6 +28,9 @@ use crate::telemetry::AccessLog;
 
 /// Bytes of pulled components that are kept, those in use included. Those are never evicted.
 const CONTENT_BYTES: u64 = 8 << 30;
+/// Connections of the load balancer at most, however many file descriptors there are: each may
+/// buffer 64 KiB.
+const MOST_CONNECTIONS: u64 = 65_536;
 /// How long the API may take to finish what it answers when the node stops.
 const API_DRAIN: Duration = Duration::from_secs(5);
 /// How often the node looks whether swap appeared under the fast reset.
@@ -123,7 +126,7 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     let log = AccessLog::open(&config.access_log).map_err(ServeError::Start)?;
     let routes = Arc::new(Routes::default());
     let proxy_config = ProxyConfig {
-        max_connections: usize::try_from(machine.max_open_files / 2).unwrap_or(usize::MAX),
+        max_connections: MOST_CONNECTIONS.min(machine.max_open_files / 2) as usize,
         ..ProxyConfig::default()
     };
     let proxy =
@@ -194,7 +197,18 @@ fn assemble(
         ready: ready.clone(),
     });
     let api = api.allow_hosts(config.api_hosts.iter().cloned()).until(shutdown);
-    let parts = AgentParts { node, store, images, compiler, cache, loader, runtime, table, routes };
+    let parts = AgentParts {
+        node,
+        store,
+        images,
+        compiler,
+        cache,
+        loader,
+        runtime,
+        table,
+        routes,
+        granted: Arc::default(),
+    };
     let (agent, routed) = Agent::new(parts, broken);
     Ok(Assembled { agent, routed, api, ready, registry })
 }

@@ -50,7 +50,7 @@ impl Layout {
     pub(super) fn table(self, routes: u32) -> anyhow::Result<Table> {
         let mut table = Table::default();
         for number in 0..routes {
-            table.insert(&self.route(number).parse()?, number)?;
+            table.insert(&self.route(number).parse()?, number);
         }
         Ok(table)
     }

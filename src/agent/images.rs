@@ -1,6 +1,6 @@
 //! Components on this node: where their bytes are, by the manifest that names them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -139,14 +139,30 @@ impl Images {
             .map_err(ImagesError::Record)??)
     }
 
-    /// Forgets an image that no grant names. Its compiled code goes, unless another image has the
-    /// same component.
-    pub(super) fn release(&self, manifest: &Digest, compiler: &Compiler, cache: &AotCache) {
+    /// Remembers every image that an earlier process recorded. Waits for the disk.
+    pub(super) fn recall(&self) {
+        let files = fs::read_dir(&self.0.dir).into_iter().flatten().flatten();
+        for file in files {
+            let stem = file.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            if let Some(Ok(manifest)) = stem.map(|stem| Digest::from_hex(&stem)) {
+                self.component(&manifest);
+            }
+        }
+    }
+
+    /// Forgets every image but these. Compiled code goes with the last image that has its
+    /// component. Waits for the disk.
+    pub(super) fn retain(&self, in_use: &HashSet<Digest>, compiler: &Compiler, cache: &AotCache) {
         let mut known = self.0.known.lock();
-        let Some(released) = known.remove(manifest) else { return };
-        let _ = fs::remove_file(self.path(manifest));
-        if !known.values().any(|other| other.component == released.component) {
-            cache.remove(&compiler.key(&released.component));
+        let is_unused = |manifest: &Digest, _: &mut Known| !in_use.contains(manifest);
+        let unused: Vec<(Digest, Known)> = known.extract_if(is_unused).collect();
+        let kept: HashSet<Digest> = known.values().map(|known| known.component).collect();
+        drop(known);
+        for (manifest, Known { component, .. }) in unused {
+            let _ = fs::remove_file(self.path(&manifest));
+            if !kept.contains(&component) {
+                cache.remove(&compiler.key(&component));
+            }
         }
     }
 

@@ -15,17 +15,17 @@ mod images;
 mod report;
 mod routes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use registry::Digest;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use registry::Digest;
-
-use crate::model::{Grant, Name, Node, NodeId};
-use crate::runtime::{AotCache, Compiler, Loader, Routes, Runtime, TaskTable};
+use crate::model::{Grant, Name, Node};
+use crate::runtime::{AotCache, Compiler, Loader, Routes, Runtime, ServiceCell, TaskTable};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Op, Store, Txn, codec, keys};
 
@@ -62,18 +62,17 @@ pub struct AgentParts {
     pub table: TaskTable,
     /// Where their routes go.
     pub routes: Arc<Routes>,
+    /// The images that grants name, by service.
+    pub granted: Arc<Mutex<HashMap<Name, Digest>>>,
 }
 
 impl AgentParts {
-    /// Lets go of an image that nothing runs any more.
-    fn release(&self, manifest: &Digest) {
-        let in_use = self.table.all().into_iter().any(|cell| {
-            let deployment = cell.view().deployment;
-            deployment.is_some_and(|deployment| deployment.definition.manifest == *manifest)
-        });
-        if !in_use {
-            self.images.release(manifest, &self.compiler, &self.cache);
-        }
+    /// Lets go of every image that no grant names and no service runs.
+    fn release_unused(&self) {
+        let mut in_use: HashSet<Digest> = self.granted.lock().values().copied().collect();
+        let deployments = self.table.all().into_iter().filter_map(|cell| cell.view().deployment);
+        in_use.extend(deployments.map(|deployment| deployment.definition.manifest));
+        self.images.retain(&in_use, &self.compiler, &self.cache);
     }
 }
 
@@ -91,7 +90,10 @@ pub struct Agent {
 /// A grant in hand and the worker that prepares it.
 struct Held {
     grant: Arc<Grant>,
+    cell: Arc<ServiceCell>,
     worker: JoinHandle<()>,
+    /// Whether a worker that prepares the grant once more waits for this one to end.
+    again: bool,
 }
 
 impl Agent {
@@ -134,6 +136,11 @@ impl Agent {
         }
         if let Some(listed) = self.listed.take() {
             let _ = listed.send(());
+            let parts = self.parts.clone();
+            tokio::task::spawn_blocking(move || {
+                parts.images.recall();
+                parts.release_unused();
+            });
         }
         loop {
             tokio::select! {
@@ -158,40 +165,59 @@ impl Agent {
         let cell = self.parts.table.get_or_insert(&grant.service);
         cell.expect();
         routes::update(&self.parts.routes, earlier.as_deref(), Some(&grant), &cell);
-        self.start(Arc::new(grant), false);
+        let manifest = grant.definition.manifest;
+        self.parts.granted.lock().insert(grant.service.clone(), manifest);
+        let grant = Arc::new(grant);
+        let preparer = Preparer::new(self.parts.clone(), Arc::clone(&grant), Arc::clone(&cell));
+        let worker = tokio::spawn(preparer.run(Arc::clone(&self.preparing)));
+        let service = grant.service.clone();
+        self.held.insert(service, Held { grant, cell, worker, again: false });
     }
 
-    /// Prepares a grant in hand once more, because the code that it had is gone.
-    /// A worker that is at it already goes on: it has its pauses for a reason.
+    /// Prepares a grant in hand once more, because the code that it had is gone. A worker that is
+    /// at it already ends first: it has its pauses for a reason.
     fn prepare_again(&mut self, service: &Name) {
-        if let Some(held) = self.held.get(service).filter(|held| held.worker.is_finished()) {
-            self.start(Arc::clone(&held.grant), true);
+        let Some(held) = self.held.get_mut(service) else { return };
+        if held.again && !held.worker.is_finished() {
+            return;
         }
-    }
-
-    fn start(&mut self, grant: Arc<Grant>, again: bool) {
-        let preparer = Preparer::new(self.parts.clone(), Arc::clone(&grant), again);
+        let (grant, cell) = (Arc::clone(&held.grant), Arc::clone(&held.cell));
+        let preparer = Preparer::new(self.parts.clone(), grant, cell);
         let preparing = Arc::clone(&self.preparing);
-        let worker = tokio::spawn(preparer.run(preparing));
-        self.held.insert(grant.service.clone(), Held { grant, worker });
+        let earlier = std::mem::replace(&mut held.worker, tokio::spawn(async {}));
+        held.again = true;
+        held.worker = tokio::spawn(async move {
+            let mut earlier = StopWorker(earlier);
+            let _ = (&mut earlier.0).await;
+            preparer.run_again(preparing).await;
+        });
     }
 
     /// Out of the routes first; then no new requests; then, once those under way are done, gone.
     fn withdraw(&mut self, service: &Name) {
         let Some(held) = self.held.remove(service) else { return };
         held.worker.abort();
-        let Some(cell) = self.parts.table.remove(service) else { return };
-        routes::update(&self.parts.routes, Some(&held.grant), None, &cell);
-        cell.withdraw();
+        self.parts.granted.lock().remove(service);
+        self.parts.table.remove(service);
+        routes::update(&self.parts.routes, Some(&held.grant), None, &held.cell);
+        held.cell.withdraw();
         let parts = self.parts.clone();
-        let node: NodeId = parts.node.id.clone();
         tokio::spawn(async move {
-            if tokio::time::timeout(DRAIN, cell.drained()).await.is_err() {
-                tracing::warn!(service = %cell.name(), "requests outlived the drain");
+            if tokio::time::timeout(DRAIN, held.cell.drained()).await.is_err() {
+                tracing::warn!(service = %held.cell.name(), "requests outlived the drain");
             }
-            report::forget(&*parts.store, &node, cell.name()).await;
-            parts.release(&held.grant.definition.manifest);
+            report::forget(&*parts.store, &held.grant).await;
+            let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;
         });
+    }
+}
+
+/// Stops a worker when whoever waits for it is stopped.
+struct StopWorker(JoinHandle<()>);
+
+impl Drop for StopWorker {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -68,20 +68,23 @@ impl Error {
 pub(super) struct Preparer {
     parts: AgentParts,
     grant: Arc<Grant>,
-    again: bool,
+    cell: Arc<ServiceCell>,
 }
 
 impl Preparer {
-    /// `again` says that the grant was in force and its code is gone.
-    pub(super) fn new(parts: AgentParts, grant: Arc<Grant>, again: bool) -> Self {
-        Self { parts, grant, again }
+    pub(super) fn new(parts: AgentParts, grant: Arc<Grant>, cell: Arc<ServiceCell>) -> Self {
+        Self { parts, grant, cell }
     }
 
     /// Prepares until it succeeds or cannot succeed.
     pub(super) async fn run(self, preparing: Arc<Semaphore>) {
-        if !self.again && self.adopt().await {
-            return;
+        if !self.adopt().await {
+            self.run_again(preparing).await;
         }
+    }
+
+    /// The same for a grant that was in force and whose code is gone.
+    pub(super) async fn run_again(self, preparing: Arc<Semaphore>) {
         for attempt in 0.. {
             let error = {
                 let Ok(_turn) = preparing.acquire().await else { return };
@@ -91,7 +94,7 @@ impl Preparer {
                 }
             };
             let message = error.message();
-            self.cell().give_up();
+            self.cell.give_up();
             if !error.is_retryable() {
                 self.report(GrantPhase::Failed, Some(error.code()), &message).await;
                 return;
@@ -109,7 +112,7 @@ impl Preparer {
     /// A node that starts again serves what it served before, also when it was on its way to
     /// something else.
     async fn adopt(&self) -> bool {
-        let cell = self.cell();
+        let cell = &self.cell;
         let status = super::report::last(&*self.parts.store, &self.grant).await;
         let current = cell.view().deployment.map(|deployment| deployment.definition.clone());
         let before = status.as_ref().and_then(|status| status.serving.as_deref().cloned());
@@ -141,18 +144,11 @@ impl Preparer {
         let deployment = Arc::new(self.deployment(self.grant.definition.clone(), component));
         let trial = self.parts.runtime.try_out(Arc::clone(&loaded), &deployment).await;
         trial.map_err(|error| Error::Load(Arc::new(error)))?;
-        let cell = self.cell();
-        let before = cell.view().deployment;
-        cell.deploy(deployment, Some(loaded));
+        self.cell.deploy(deployment, Some(loaded));
         self.report(GrantPhase::Ready, None, "requests are served").await;
-        if let Some(before) = before {
-            self.parts.release(&before.definition.manifest);
-        }
+        let parts = self.parts.clone();
+        let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;
         Ok(())
-    }
-
-    fn cell(&self) -> Arc<ServiceCell> {
-        self.parts.table.get_or_insert(&self.grant.service)
     }
 
     async fn fetch(&self) -> Result<Digest, Error> {
@@ -201,7 +197,7 @@ impl Preparer {
     }
 
     async fn report(&self, phase: GrantPhase, code: Option<&str>, message: &str) {
-        let serving = self.cell().view().deployment;
+        let serving = self.cell.view().deployment;
         let serving = serving.map(|deployment| deployment.definition.clone());
         report(&*self.parts.store, &self.grant, serving, phase, code, message).await;
     }

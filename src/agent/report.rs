@@ -1,8 +1,8 @@
 //! What the node says about a grant.
 
 use crate::clock;
-use crate::model::{Grant, GrantPhase, GrantStatus, Name, NodeId, TaskDefinition};
-use crate::store::{self, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
+use crate::model::{Grant, GrantPhase, GrantStatus, TaskDefinition};
+use crate::store::{self, Cond, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
 
 /// Longest message in bytes: linkers can be wordy.
 const MESSAGE_BYTES: usize = 4 << 10;
@@ -46,11 +46,13 @@ async fn write(store: &dyn Store, status: &GrantStatus) -> Result<(), store::Err
     store.txn(Txn::of(vec![put])).await.map(drop)
 }
 
-/// Removes what was said about a service that is gone.
-pub(super) async fn forget(store: &dyn Store, node: &NodeId, service: &Name) {
-    let delete = Op::delete(keys::status(node.as_str(), service.as_str()));
-    if let Err(error) = store.txn(Txn::of(vec![delete])).await {
-        tracing::warn!(%service, %error, "the report could not be removed");
+/// Removes what was said about a grant that is gone. What was said about a later grant of the
+/// same service stays: the service may have come back while this one's requests were waited for.
+pub(super) async fn forget(store: &dyn Store, grant: &Grant) {
+    let delete = Op::delete(keys::status(grant.node.as_str(), grant.service.as_str()));
+    let gone = Cond::Absent(keys::grant(grant.node.as_str(), grant.service.as_str()));
+    if let Err(error) = store.txn(Txn::of(vec![delete]).when(gone)).await {
+        tracing::warn!(service = %grant.service, %error, "the report could not be removed");
     }
 }
 

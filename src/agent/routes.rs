@@ -21,14 +21,11 @@ pub(super) fn update(
     routes.rcu(|current| {
         let mut table = (**current).clone();
         for route in old.iter().filter(|route| !new.contains(route)) {
-            table.remove(route);
+            table.remove(route, |target| Arc::ptr_eq(target, cell));
         }
         for route in new.iter().filter(|route| !old.contains(route)) {
-            // The API refuses a route that another service has; should two get here all the
-            // same, the first keeps it.
-            if let Err(conflict) = table.insert(route, Arc::clone(cell)) {
-                tracing::error!(service = %cell.name(), %conflict, "the route is left out");
-            }
+            // A route that moves may arrive at its new service before it leaves the old one.
+            table.insert(route, Arc::clone(cell));
         }
         table
     });

@@ -265,7 +265,7 @@ fn quantile_ms(histogram: &HistogramSnapshot, percent: u64) -> f64 {
     let mut seen = 0;
     let mut bound_s = 0.0;
     for (upper_s, count) in &histogram.buckets {
-        bound_s = if *upper_s == f64::MAX { bound_s } else { *upper_s };
+        bound_s = if upper_s.is_infinite() { bound_s } else { *upper_s };
         seen += count;
         if seen >= rank {
             break;
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_bounds_of_buckets() {
-        let buckets = vec![(0.001, 50), (0.002, 48), (0.004, 1), (f64::MAX, 1)];
+        let buckets = vec![(0.001, 50), (0.002, 48), (0.004, 1), (f64::INFINITY, 1)];
         let histogram = HistogramSnapshot { buckets, count: 100, sum_s: 1.0 };
         assert_eq!(quantile_ms(&histogram, 50), 1.0);
         assert_eq!(quantile_ms(&histogram, 99), 4.0);

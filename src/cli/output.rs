@@ -40,6 +40,9 @@ pub(super) fn json<T: Serialize + ?Sized>(object: &T) -> anyhow::Result<()> {
     text(&format!("{}\n", serde_json::to_string_pretty(object)?))
 }
 
+/// Columns below which wrapping makes a table unreadable.
+const NARROWEST: u16 = 40;
+
 /// Prints a table without borders. On a terminal long cells are wrapped to its width.
 pub(super) fn table(
     header: &[&str],
@@ -48,6 +51,10 @@ pub(super) fn table(
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_content_arrangement(ContentArrangement::Dynamic);
+    // Some pseudo-terminals say that they have no columns at all.
+    if table.width().is_some_and(|columns| columns < NARROWEST) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     table.set_header(header.iter().map(|title| title.to_uppercase()));
     for row in rows {
         table.add_row(row);

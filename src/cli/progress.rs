@@ -105,7 +105,13 @@ impl Waits {
         }
         text.clone_into(last);
         match bar {
-            Some(bar) if done => bar.finish_with_message(text.to_owned()),
+            // A whole line, however long: why something failed is what is looked for here.
+            Some(bar) if done => {
+                bar.finish_and_clear();
+                if let Some(bars) = bars {
+                    let _ = bars.println(format!("{name}: {text}"));
+                }
+            }
             Some(bar) => bar.set_message(text.to_owned()),
             None => say(format!("{name}: {text}")),
         }

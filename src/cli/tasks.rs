@@ -1,6 +1,6 @@
 //! `wharf tasks`: what runs.
 
-use crate::api::Task;
+use crate::api::{ServiceDetail, Task};
 
 use super::client::ApiClient;
 use super::output::{self, Output};
@@ -16,6 +16,8 @@ const HEADER: [&str; 6] = ["task", "definition", "node", "in flight", "memory", 
 pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::Result<()> {
     let mut tasks: Vec<Task> = api.get(&["v1", "tasks"]).await?;
     if let Some(service) = &args.service {
+        // A name that does not exist is a mistake, not an empty list.
+        let _: ServiceDetail = api.get(&["v1", "services", service]).await?;
         tasks.retain(|task| task.service == *service);
     }
     output.list(&tasks, "no task runs: services without requests sleep", &HEADER, row)

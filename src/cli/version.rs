@@ -23,6 +23,9 @@ pub(super) async fn run(api: &ApiClient, output: Output) -> anyhow::Result<()> {
         return output::json(&versions);
     }
     let mut text = format!("wharf {version} (wasmtime {wasmtime})\n");
+    if versions.node.is_none() {
+        output::say(format!("no node answers at {}", api.authority()));
+    }
     if let Some(node) = &versions.node {
         let state = if node.ready { "ready" } else { "not ready" };
         text += &format!(

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-/// How a request ended. Every code but `ok` and `client-closed` has a page under `docs/errors/`.
+/// How a request ended. Every code but `ok` has a page under `docs/errors/`.
 ///
 /// The numbers are positions in metric arrays and in atomics; they are not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

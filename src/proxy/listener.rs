@@ -55,9 +55,9 @@ pub struct ProxyError {
     pub source: io::Error,
 }
 
-/// How long accepting pauses when the process has no file descriptor left: time for others to
-/// be closed.
-const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// How long accepting pauses when the process lacks something, such as file descriptors: time
+/// for other connections to be closed.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// Header fields of a request.
 const MOST_HEADERS: usize = 100;
 /// Bytes of a connection's read buffer, and with it of a request's head.
@@ -155,12 +155,13 @@ impl Proxy {
         });
     }
 
+    /// A connection that broke before it was accepted concerns nobody else. Whatever else is
+    /// wrong, such as a lack of file descriptors or memory, needs time.
     async fn pause_after(&self, error: &io::Error) {
-        let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
-        let exhausted = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
-        if code.is_some_and(|code| exhausted.contains(&code)) {
-            tracing::warn!("no file descriptor is left for another connection");
-            tokio::time::sleep(PAUSE_WITHOUT_DESCRIPTORS).await;
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+            tracing::warn!(%error, "connections cannot be accepted for now");
+            tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A second opinion on every plan, written without looking at how plans are made.
 //!
-//! Tests and debug builds read every plan with it before it is carried out.
+//! Every plan is read with it before it is carried out, in tests and in every node.
 
 use std::collections::BTreeSet;
 

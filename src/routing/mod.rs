@@ -8,4 +8,4 @@ mod table;
 mod balancer;
 
 pub use balancer::power_of_two;
-pub use table::{RouteConflict, RouteTable};
+pub use table::RouteTable;

@@ -34,11 +34,6 @@ struct Paths<T> {
     by_prefix: HashMap<Box<str>, T>,
 }
 
-/// A route that is there already.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the route {0} exists already")]
-pub struct RouteConflict(pub RoutePattern);
-
 impl<T: Clone> Default for RouteTable<T> {
     fn default() -> Self {
         Self {
@@ -61,14 +56,11 @@ impl<T: Clone> RouteTable<T> {
         paths.find(path)
     }
 
-    /// Adds a route, or refuses one that is there already.
-    pub fn insert(&mut self, route: &RoutePattern, target: T) -> Result<(), RouteConflict> {
-        let shard = match &route.host {
-            HostPattern::Exact(host) => self.shard(host),
-            _ => 0,
-        };
+    /// Leads a route to a target, and returns where it led before.
+    pub fn insert(&mut self, route: &RoutePattern, target: T) -> Option<T> {
         let paths = match &route.host {
             HostPattern::Exact(host) => {
+                let shard = self.shard(host);
                 Arc::make_mut(&mut self.exact[shard]).entry(host.clone()).or_default()
             }
             HostPattern::Wildcard(suffix) => {
@@ -76,26 +68,22 @@ impl<T: Clone> RouteTable<T> {
             }
             HostPattern::Any => self.any.get_or_insert_default(),
         };
-        if paths.by_prefix.contains_key(&route.prefix) {
-            return Err(RouteConflict(route.clone()));
-        }
-        Arc::make_mut(paths).by_prefix.insert(route.prefix.clone(), target);
-        Ok(())
+        Arc::make_mut(paths).by_prefix.insert(route.prefix.clone(), target)
     }
 
-    /// Removes a route. Removing one that is not there changes nothing.
-    pub fn remove(&mut self, route: &RoutePattern) {
+    /// Removes a route if it leads to what `is_mine` knows. Whoever took it over keeps it.
+    pub fn remove(&mut self, route: &RoutePattern, is_mine: impl Fn(&T) -> bool) {
         match &route.host {
             HostPattern::Exact(host) => {
                 let shard = self.shard(host);
-                remove_path(Arc::make_mut(&mut self.exact[shard]), host, &route.prefix);
+                remove_path(Arc::make_mut(&mut self.exact[shard]), host, &route.prefix, is_mine);
             }
             HostPattern::Wildcard(suffix) => {
-                remove_path(Arc::make_mut(&mut self.wildcard), suffix, &route.prefix);
+                remove_path(Arc::make_mut(&mut self.wildcard), suffix, &route.prefix, is_mine);
             }
             HostPattern::Any => {
                 let Some(paths) = &mut self.any else { return };
-                Arc::make_mut(paths).by_prefix.remove(&route.prefix);
+                remove_prefix(paths, &route.prefix, is_mine);
                 if paths.by_prefix.is_empty() {
                     self.any = None;
                 }
@@ -147,11 +135,23 @@ impl<T> Paths<T> {
     }
 }
 
-fn remove_path<T: Clone>(hosts: &mut Hosts<T>, host: &str, prefix: &str) {
+fn remove_path<T: Clone>(
+    hosts: &mut Hosts<T>,
+    host: &str,
+    prefix: &str,
+    is_mine: impl Fn(&T) -> bool,
+) {
     let Some(paths) = hosts.get_mut(host) else { return };
-    Arc::make_mut(paths).by_prefix.remove(prefix);
+    remove_prefix(paths, prefix, is_mine);
     if paths.by_prefix.is_empty() {
         hosts.remove(host);
+    }
+}
+
+/// Takes a prefix out of shared paths, copying them only if it is there.
+fn remove_prefix<T: Clone>(paths: &mut Arc<Paths<T>>, prefix: &str, is_mine: impl Fn(&T) -> bool) {
+    if paths.by_prefix.get(prefix).is_some_and(is_mine) {
+        Arc::make_mut(paths).by_prefix.remove(prefix);
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
         let mut table = RouteTable::default();
         for route in routes {
             let pattern = route.parse().expect("valid route");
-            table.insert(&pattern, (*route).to_owned()).expect("no conflict");
+            assert_eq!(table.insert(&pattern, (*route).to_owned()), None);
         }
         table
     }
@@ -207,15 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn a_route_belongs_to_one_target() {
+    fn a_route_leads_to_one_target_in_whatever_order_it_moves() {
         let mut table = table(&["a.b/*"]);
         let route = "A.b/".parse().expect("valid");
-        assert_eq!(table.insert(&route, "other".to_owned()), Err(RouteConflict(route.clone())));
         let before = table.clone();
-        table.remove(&route);
+        assert_eq!(table.insert(&route, "new".to_owned()).as_deref(), Some("a.b/*"));
+        table.remove(&route, |target| target == "a.b/*");
+        assert_eq!(table.find("a.b", "/").map(String::as_str), Some("new"), "not its any more");
+        table.remove(&route, |target| target == "new");
         assert_eq!(table.find("a.b", "/"), None);
         assert!(before.find("a.b", "/").is_some(), "snapshots do not change");
-        table.insert(&route, "other".to_owned()).expect("free again");
     }
 
     proptest! {

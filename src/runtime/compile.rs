@@ -77,7 +77,7 @@ struct Inner {
     cache: AotCache,
     threads: rayon::ThreadPool,
     places: Semaphore,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     compiled: std::sync::atomic::AtomicU64,
 }
 
@@ -95,7 +95,7 @@ impl Compiler {
             cache,
             threads,
             places: Semaphore::new(MOST_WAITING),
-            turns: Semaphore::new(AT_ONCE),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
             compiled: std::sync::atomic::AtomicU64::new(0),
         })))
     }
@@ -118,11 +118,15 @@ impl Compiler {
     /// Compiles the component and stores its code. Waits for its turn.
     pub async fn compile(&self, component: Digest, wasm: Bytes) -> Result<(), CompileError> {
         let inner = Arc::clone(&self.0);
-        let _place = inner.places.try_acquire().map_err(|_| CompileError::Busy)?;
-        let _turn = inner.turns.acquire().await.map_err(|_| CompileError::Busy)?;
+        let _place = self.0.places.try_acquire().map_err(|_| CompileError::Busy)?;
+        let turn = Arc::clone(&inner.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| CompileError::Busy)?;
         let key = self.key(&component);
-        let worker = Arc::clone(&self.0);
-        let work = move || worker.threads.install(|| worker.compile_now(&key, &wasm));
+        // The turn lasts as long as the compilation, whether or not anybody still waits for it.
+        let work = move || {
+            let _turn = turn;
+            inner.threads.install(|| inner.compile_now(&key, &wasm))
+        };
         match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(panic) => Err(CompileError::Failed(panic.to_string())),

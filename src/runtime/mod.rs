@@ -3,8 +3,8 @@
 //! A request takes a [`Slot`] of a task from the [`TaskTable`], and [`Runtime::invoke`] runs it in
 //! a fresh instance on the guest workers, apart from the threads of the load balancer.
 //!
-//! *Invariant:* nothing on the path of a request compiles, writes to a disk, takes a lock that
-//! another service's requests take, or allocates without a bound.
+//! *Invariant:* nothing on the path of a request compiles, writes to a disk, takes a lock of
+//! Wharf's that another service's requests take, or allocates without a bound.
 //!
 //! *Invariant:* an instance serves one request and is discarded; a `wasmtime::Store` whose call
 //! ended early is never entered again.

@@ -103,18 +103,18 @@ impl ServiceCell {
         self.state.lock().expected = true;
     }
 
-    /// Says that no deployment is coming for now. One that is loaded goes on serving; without
-    /// it, requests that wait are refused, and the next one asks again.
+    /// Says that no deployment is coming for now. An earlier one goes on serving; where there is
+    /// none, or its code is gone, requests that wait are refused, and the next one asks again.
     pub fn give_up(&self) {
         let places = {
             let mut state = self.state.lock();
             state.expected = false;
-            match state.component {
-                Component::Loaded(_) => Vec::new(),
-                Component::Asleep | Component::Loading => {
+            match std::mem::take(&mut state.mending) || state.deployment.is_none() {
+                true => {
                     state.component = Component::Asleep;
                     state.waiting.take_all()
                 }
+                false => Vec::new(),
             }
         };
         for place in places {
@@ -124,36 +124,42 @@ impl ServiceCell {
 
     /// Puts a deployment in force. Tasks of the one before take no more requests; as many tasks
     /// as there were are started anew. `loaded` spares a second load where the caller has it.
+    ///
+    /// An older deployment than the one in force changes nothing.
     pub fn deploy(self: &Arc<Self>, deployment: Arc<Deployment>, loaded: Option<Arc<Loaded>>) {
-        let (grants, retired) = {
+        // What is not needed any more is dropped after the lock: unmapping code takes its time.
+        let (grants, _retired, _component, _loaded) = {
             let mut state = self.state.lock();
+            let scale = deployment.scale;
+            if state.accept(deployment).is_err() {
+                return;
+            }
             let had = u32::try_from(state.tasks.len()).unwrap_or(u32::MAX);
             let retired = state.retire_all();
-            let scale = deployment.scale;
-            state.deployment = Some(deployment);
-            state.expected = false;
-            state.component = Component::Asleep;
+            state.mending = false;
+            let component = std::mem::take(&mut state.component);
             let needed = had.clamp(scale.min, scale.max).max(u32::from(!state.waiting.is_empty()));
-            let grants = match (needed, loaded) {
+            let grants = match (needed, &loaded) {
                 (0, _) => Grants::new(),
-                (_, Some(loaded)) => state.awake(self, loaded, needed),
+                (_, Some(loaded)) => state.awake(self, Arc::clone(loaded), needed),
                 (_, None) => {
                     state.begin_loading(self, needed);
                     Grants::new()
                 }
             };
-            (grants, retired)
+            (grants, retired, component, loaded)
         };
-        drop(retired);
         tell(grants);
     }
 
     /// Changes the bounds without touching the tasks that are within them.
     pub fn rescale(self: &Arc<Self>, deployment: Arc<Deployment>) {
-        let (grants, retired) = {
+        let (grants, _retired) = {
             let mut state = self.state.lock();
             let scale = deployment.scale;
-            state.deployment = Some(deployment);
+            if state.accept(deployment).is_err() {
+                return;
+            }
             let retired = state.shrink_to(scale.max as usize);
             let grants = match &state.component {
                 Component::Loaded(loaded) => {
@@ -168,20 +174,19 @@ impl ServiceCell {
             };
             (grants, retired)
         };
-        drop(retired);
         tell(grants);
     }
 
-    /// Takes the deployment away: no more requests, and those that wait are refused.
+    /// Takes the service away for good: no more requests, and those that wait are refused.
     pub fn withdraw(&self) {
-        let (places, retired, component) = {
+        let (places, _retired, _component) = {
             let mut state = self.state.lock();
+            state.withdrawn = true;
             state.deployment = None;
             state.expected = false;
             let component = std::mem::take(&mut state.component);
             (state.waiting.take_all(), state.retire_all(), component)
         };
-        drop((retired, component));
         for place in places {
             place.answer(Err(Refusal::NotReady));
         }

@@ -22,6 +22,10 @@ pub(super) struct State {
     pub(super) deployment: Option<Arc<Deployment>>,
     /// Whether a first deployment is on its way: requests wait for it.
     pub(super) expected: bool,
+    /// Whether the code is gone and is being made anew.
+    pub(super) mending: bool,
+    /// Whether the service was taken away for good.
+    pub(super) withdrawn: bool,
     pub(super) component: Component,
     pub(super) tasks: Vec<Arc<Task>>,
     pub(super) waiting: Waiting,
@@ -57,6 +61,18 @@ impl State {
     /// A service with nothing deployed. `random` seeds the choice between tasks.
     pub(super) fn new(random: u64) -> Self {
         Self { random, ..Self::default() }
+    }
+
+    /// Puts the deployment in its place, or gives it back: when it is older than what is there,
+    /// or the service was taken away.
+    pub(super) fn accept(&mut self, deployment: Arc<Deployment>) -> Result<(), Arc<Deployment>> {
+        let current = self.deployment.as_ref().map_or(0, |current| current.generation);
+        if self.withdrawn || current > deployment.generation {
+            return Err(deployment);
+        }
+        self.deployment = Some(deployment);
+        self.expected = false;
+        Ok(())
     }
 
     /// A slot on a task that has room; a new task if none has and one more is allowed.
@@ -159,6 +175,7 @@ impl State {
     /// Who is refused now. When the code is being made anew nobody is, and it counts as loading,
     /// so that requests do not ask for it again and again: `deploy` or `give_up` follows.
     pub(super) fn load_failed(&mut self, mended: bool) -> Vec<Place> {
+        self.mending = mended;
         if mended {
             return Vec::new();
         }

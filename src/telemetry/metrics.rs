@@ -169,6 +169,8 @@ mod tests {
         assert!(text.contains("wharf_requests_total{service=\"hello\",code=\"ok\"} 1"), "{text}");
         assert!(text.contains("wharf_fuel_total{service=\"hello\"} 7"), "{text}");
         assert!(text.contains("wharf_request_duration_seconds_count{service=\"hello\"} 1"));
+        let last = "wharf_request_duration_seconds_bucket{le=\"+Inf\",service=\"hello\"} 1";
+        assert!(text.contains(last), "{text}");
         assert!(text.contains("wharf_instances_live 3"), "{text}");
         assert!(text.trim_end().ends_with("# EOF"));
     }

@@ -32,7 +32,7 @@ impl Histogram {
         let counts = self.buckets.each_ref().map(|bucket| bucket.load(Relaxed));
         let bound_s = |i: usize| (1u64 << (FIRST_BUCKET_SHIFT as usize + i)) as f64 / 1e6;
         let buckets = counts.iter().enumerate().map(|(i, count)| match i {
-            BUCKETS => (f64::MAX, *count),
+            BUCKETS => (f64::INFINITY, *count),
             _ => (bound_s(i), *count),
         });
         HistogramSnapshot {

@@ -9,6 +9,7 @@ mod front_door;
 mod limits;
 mod node;
 mod node_bad_input;
+mod node_changes;
 mod node_languages;
 mod requests;
 mod scale;

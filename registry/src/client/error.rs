@@ -98,7 +98,10 @@ pub enum Error {
         detail: String,
     },
     /// The registry cannot be reached, or the connection broke.
-    #[error("cannot reach the registry {registry}\nhint: check its name, and that it runs")]
+    #[error(
+        "cannot reach the registry {registry}\nhint: check its name, and that it runs; a \
+         reference without a registry host means docker.io"
+    )]
     Unreachable {
         /// The registry.
         registry: String,

@@ -119,8 +119,7 @@ impl Front {
         let route = format!("{name}.test/*").parse().expect("a route");
         self.routes.rcu(|routes| {
             let mut table = (**routes).clone();
-            table.remove(&route);
-            table.insert(&route, cell.clone()).expect("a free route");
+            table.insert(&route, cell.clone());
             table
         });
         cell
