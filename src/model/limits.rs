@@ -61,8 +61,8 @@ impl Default for Limits {
             request_body: ByteSize::mib(32),
             response_body: ByteSize::gib(1),
             headers: ByteSize::kib(64),
-            handles: 1_000,
-            hostcall_bytes: ByteSize::mib(8),
+            handles: 256,
+            hostcall_bytes: ByteSize::mib(1),
         }
     }
 }

@@ -169,8 +169,8 @@ impl AotCache {
         if self.0.authenticated.get(key).is_some_and(|known| *known == identity) {
             return Ok(true);
         }
-        let stored = fs::read_to_string(self.path(key, "mac"))?;
-        let Ok(stored) = blake3::Hash::from_hex(stored.trim()) else { return Ok(false) };
+        let stored = fs::read(self.path(key, "mac"))?;
+        let Ok(stored) = blake3::Hash::from_hex(stored.trim_ascii()) else { return Ok(false) };
         let mut hasher = self.mac(key);
         hasher.update_reader(&mut file)?;
         // `blake3::Hash` compares in constant time.

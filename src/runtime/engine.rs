@@ -11,13 +11,15 @@ use wasmtime::{
 
 use super::host::Host;
 use super::machine::{Machine, swap_reason};
+use super::outgoing::bound_texts;
+use super::ticker::Ticker;
 
 /// wasmtime's full version, patch level included: `Cargo.lock`'s, read by the build script.
 pub(super) const WASMTIME_VERSION: &str = env!("WHARF_WASMTIME_VERSION");
 
 /// Counts changes of ours that make compiled code unusable: the engine's configuration, the fuel
 /// costs, the cache format.
-const ABI: u32 = 1;
+const ABI: u32 = 2;
 
 /// Instances that an engine holds at most, however large the machine: a slot takes 4 GiB of
 /// address space, and 24,000 of them fit into 47 bits.
@@ -41,10 +43,6 @@ pub(super) const TABLE_ELEMENTS: usize = 100_000;
 const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 const CORE_INSTANCES_PER_SLOT: u64 = 6;
 const TABLES_PER_SLOT: u64 = 2;
-/// Fuel after which a running guest lets others on its thread run: some tenths of a millisecond
-/// of computing. Host calls cost time and little fuel, so a guest of nothing but host calls keeps
-/// its thread for some 10 ms.
-pub(super) const YIELD_FUEL: u64 = 1_000_000;
 
 /// How a slot's memory is made clean for the next instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -101,6 +99,9 @@ pub enum EngineError {
     /// wasmtime refused.
     #[error("the engine cannot be created")]
     Wasmtime(#[source] wasmtime::Error),
+    /// No thread could be started.
+    #[error("the thread that makes guests take turns cannot be started")]
+    Thread(#[source] std::io::Error),
 }
 
 impl Sizing {
@@ -156,6 +157,7 @@ struct Inner {
     engine: wasmtime::Engine,
     linker: Linker<Host>,
     sizing: Sizing,
+    ticker: Ticker,
 }
 
 impl Engine {
@@ -167,7 +169,9 @@ impl Engine {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(EngineError::Wasmtime)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)
+            .and_then(|()| bound_texts(&mut linker))
             .map_err(EngineError::Wasmtime)?;
+        let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
         tracing::info!(
             slots = sizing.slots,
             slots_because = sizing.slots_because,
@@ -178,7 +182,7 @@ impl Engine {
             wasmtime = WASMTIME_VERSION,
             "engine sized"
         );
-        Ok(Self(Arc::new(Inner { engine, linker, sizing })))
+        Ok(Self(Arc::new(Inner { engine, linker, sizing, ticker })))
     }
 
     /// What was chosen at start.
@@ -201,6 +205,10 @@ impl Engine {
         &self.0.engine
     }
 
+    pub(super) fn ticker(&self) -> &Ticker {
+        &self.0.ticker
+    }
+
     pub(super) fn linker(&self) -> &Linker<Host> {
         &self.0.linker
     }
@@ -216,7 +224,8 @@ fn configure(sizing: &Sizing) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
     config.compiler_inlining(Inlining::No);
-    config.consume_fuel(true).epoch_interruption(false);
+    // Fuel is the budget, the epoch is the clock by which guests take turns.
+    config.consume_fuel(true).epoch_interruption(true);
     config.wasm_component_model(true);
     config.concurrency_support(false);
     config.wasm_gc(false).wasm_function_references(false).wasm_exceptions(false);

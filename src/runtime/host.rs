@@ -20,7 +20,7 @@ use super::stdio::GuestOutput;
 /// the host memory of a response.
 const BODY_CHUNK_BYTES: usize = 64 << 10;
 /// Random bytes of one call.
-const MOST_RANDOM_BYTES: u64 = 1 << 20;
+const MOST_RANDOM_BYTES: u64 = 64 << 10;
 
 /// The data of a `wasmtime::Store`.
 pub(super) struct Host {

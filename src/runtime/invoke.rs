@@ -19,13 +19,14 @@ use crate::telemetry::{Exchange, LogBook, sanitise};
 
 use super::deployment::Deployment;
 use super::drive::{Driven, ReplySender, Terms, drive};
-use super::engine::{Engine, YIELD_FUEL};
+use super::engine::Engine;
 use super::host::Host;
 use super::loader::{LoadError, Loaded};
 use super::memory::{Budget, InstanceMemory};
 use super::outcome::classify;
 use super::reply::{Reply, StopGuest};
 use super::task::Slot;
+use super::ticker::Running;
 
 /// Component handles that an instance may hold for each host resource that it may.
 const HANDLES_PER_RESOURCE: usize = 4;
@@ -138,6 +139,7 @@ impl Runtime {
         let host = Host::new(deployment, memory, &logs, 0);
         let engine = self.engine.clone();
         let trial = self.guests.spawn(async move {
+            let _running = engine.ticker().guest();
             let mut store = new_store(&engine, host, &limits)?;
             let result = loaded.pre.instantiate_async(&mut store).await;
             result.map(drop).map_err(|error| classify(&error, store.data().memory.denied()).1)
@@ -159,6 +161,7 @@ struct Instance {
     store: Store<Host>,
     fuel: u64,
     exchange: Arc<Exchange>,
+    _running: Running,
     // Declared after the store: the slot is free only when the instance is gone.
     slot: Slot,
 }
@@ -204,7 +207,9 @@ async fn run_instance(
     let store = new_store(&runtime.engine, host, limits).map_err(internal)?;
     let (head_sender, head) = oneshot::channel();
     let loaded = Arc::clone(&slot.task.loaded);
-    let mut instance = Instance { store, fuel: limits.fuel, exchange: exchange.clone(), slot };
+    let running = runtime.engine.ticker().guest();
+    let mut instance =
+        Instance { store, fuel: limits.fuel, exchange: exchange.clone(), _running: running, slot };
     let store = &mut instance.store;
     let request = store.data_mut().http().new_incoming_request(Scheme::Http, request);
     let request = request.map_err(|error| internal(error.to_string()))?;
@@ -244,8 +249,9 @@ fn new_store(engine: &Engine, host: Host, limits: &Limits) -> Result<Store<Host>
     let mut store = Store::new(engine.wasmtime(), host);
     store.limiter(|host| &mut host.memory);
     store.set_fuel(limits.fuel).map_err(|error| error.to_string())?;
-    let yields = store.fuel_async_yield_interval(Some(YIELD_FUEL));
-    yields.map_err(|error| error.to_string())?;
+    // Yields at every tick, and is given the next one.
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
     store.set_hostcall_fuel(limits.hostcall_bytes.as_usize());
     store.set_max_component_handles(limits.handles as usize * HANDLES_PER_RESOURCE);
     Ok(store)

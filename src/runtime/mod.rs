@@ -22,6 +22,8 @@ mod drive;
 mod reply;
 mod outcome;
 mod host;
+mod outgoing;
+mod ticker;
 mod stdio;
 mod memory;
 mod loader;

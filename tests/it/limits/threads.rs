@@ -50,6 +50,11 @@ async fn guests_that_call_the_host_for_ever_leave_the_node_responsive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guests_of_long_host_calls_leave_the_node_responsive() {
+    the_node_stays_responsive("burn-fuel", "/random").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn guests_that_print_for_ever_leave_the_node_responsive() {
     the_node_stays_responsive("flood-stdout", "/?mib=100000000").await;
 }

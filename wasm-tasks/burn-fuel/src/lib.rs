@@ -4,9 +4,12 @@ use std::hint::black_box;
 
 use support::{IncomingRequest, Query, ResponseOutparam};
 use wasi::clocks::monotonic_clock;
+use wasi::random::random::get_random_bytes;
 
 /// What `/bulk` copies with one instruction.
 const BULK_BYTES: usize = 1 << 20;
+/// What `/random` asks the host for in one call.
+const RANDOM_BYTES: u64 = 64 << 10;
 
 struct BurnFuel;
 
@@ -19,6 +22,7 @@ impl wasi::exports::http::incoming_handler::Guest for BurnFuel {
         match query.path() {
             "/bulk" => bulk(rounds),
             "/host" => host_calls(rounds),
+            "/random" => random_bytes(rounds),
             _ => compute(rounds),
         }
         support::text(out, 200, &format!("done {rounds}\n"));
@@ -49,5 +53,12 @@ fn bulk(rounds: u64) {
 fn host_calls(rounds: u64) {
     for _ in 0..rounds {
         black_box(monotonic_clock::now());
+    }
+}
+
+/// Long calls into the host: a guest that by its own count does next to nothing.
+fn random_bytes(rounds: u64) {
+    for _ in 0..rounds {
+        black_box(get_random_bytes(RANDOM_BYTES));
     }
 }
