@@ -3,6 +3,9 @@
 //! Both make a fresh instance for every request. Ours does so behind its load balancer with every
 //! limit on, `wasmtime serve` with its default flags; with its pooling allocator it is shown, but
 //! not judged.
+//!
+//! Server and load share all cores: a process with threads on one core only is spared what giving
+//! memory back to the kernel costs the other cores, and no server runs like that.
 
 mod harness;
 
@@ -16,7 +19,7 @@ use harness::peer::{self, Peer};
 use harness::process;
 use harness::report::{Bound, Report};
 
-/// Floor of the issue, for both ways to reset memory.
+/// For both ways to reset memory.
 const FLOOR: Bound = Bound::AtMost(0.5);
 const TARGET_FAST: Bound = Bound::AtMost(0.20);
 const TARGET_SAFE: Bound = Bound::AtMost(0.30);
@@ -55,7 +58,7 @@ fn bench(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::begin("P1: warm request, ours / wasmtime serve", options);
     report.version("ours", node::version()?);
     report.version("peer", wasmtime);
-    let (server_core, load_core) = process::cores(options.unpinned);
+    let (server_core, load_core) = process::cores(options.pinned);
     let copy = Node::with_hello("auto", server_core)?;
     let ours = Node::with_hello("auto", server_core)?;
     let safe = Node::with_hello("safe", server_core)?;

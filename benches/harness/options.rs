@@ -19,9 +19,9 @@ pub(crate) struct Options {
     /// Services of P5
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..=5_000))]
     pub(crate) services: u32,
-    /// Let server and load run on every core, instead of one core each
+    /// Keep server and load on one core each, instead of on every core; P2 always does
     #[arg(long)]
-    pub(crate) unpinned: bool,
+    pub(crate) pinned: bool,
     /// Write everything that was measured to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

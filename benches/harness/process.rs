@@ -97,9 +97,9 @@ pub(crate) fn spawn_on(command: &mut Command, core: Option<usize>) -> anyhow::Re
     Ok(spawned.map_err(|_| anyhow!("the thread that starts processes panicked"))??)
 }
 
-/// The cores of server and load: one each where there are two, unless told otherwise.
-pub(crate) fn cores(unpinned: bool) -> (Option<usize>, Option<usize>) {
-    match !unpinned && super::machine::cores() >= 2 {
+/// The cores of server and load: one each if they are to be pinned and there are two.
+pub(crate) fn cores(pinned: bool) -> (Option<usize>, Option<usize>) {
+    match pinned && super::machine::cores() >= 2 {
         true => (Some(0), Some(1)),
         false => (None, None),
     }

@@ -58,7 +58,7 @@ impl Cost {
 fn bench(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::begin("P2: warm request, (hyper + bare instance) / ours", options);
     report.version("ours", node::version()?);
-    let (server_core, load_core) = process::cores(options.unpinned);
+    let (server_core, load_core) = process::cores(true);
     let copy = Node::with_hello("auto", server_core)?;
     let ours = Node::with_hello("auto", server_core)?;
     let hyper = hyper_hello::HyperHello::start(server_core)?;

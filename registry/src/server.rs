@@ -73,7 +73,11 @@ impl Server {
     /// crash left behind. Blocks on the disk. One process serves a folder at a time.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let storage = Storage::open(dir.as_ref())?;
-        collect::collect(&storage, clock::now())?;
+        // A file that cannot be read stops the collection before it removes anything that the
+        // file may speak of. It concerns one image; the others are served.
+        if let Err(error) = collect::collect(&storage, clock::now()) {
+            tracing::warn!(%error, "the registry's garbage stays: a file is damaged");
+        }
         Ok(Self { shared: Arc::new(Shared { storage, uploads: Uploads::default() }) })
     }
 
