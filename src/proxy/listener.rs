@@ -5,8 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -58,6 +60,8 @@ pub struct ProxyError {
 /// How long accepting pauses when the process lacks something, such as file descriptors: time
 /// for other connections to be closed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// How long a connection that has sent no request yet may take for one when the node stops.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// Header fields of a request.
 const MOST_HEADERS: usize = 100;
 /// Bytes of a connection's read buffer, and with it of a request's head.
@@ -112,11 +116,21 @@ impl Proxy {
                 Err(error) => self.pause_after(&error).await,
             }
         }
+        self.serve_backlog(&places, &shutdown);
         drop(self.listener);
         let all = u32::try_from(self.config.max_connections).unwrap_or(u32::MAX);
         let drained = tokio::time::timeout(self.config.drain, places.acquire_many(all)).await;
         if drained.is_err() {
             tracing::warn!(drain_s = self.config.drain.as_secs(), "connections were cut off");
+        }
+    }
+
+    /// Takes what the kernel has connected already: closing the listener would reset it, and with
+    /// it requests that clients have sent.
+    fn serve_backlog(&self, places: &Arc<Semaphore>, shutdown: &Shutdown) {
+        while let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            let Some(Ok((stream, client))) = self.listener.accept().now_or_never() else { return };
+            self.serve(stream, client, place, shutdown.clone());
         }
     }
 
@@ -135,7 +149,9 @@ impl Proxy {
         let builder = connection_builder(self.config.head_timeout);
         tokio::spawn(async move {
             let _place = place;
-            let service = service_fn(move |request| {
+            let served = AtomicBool::new(false);
+            let service = service_fn(|request| {
+                served.store(true, Ordering::Relaxed);
                 let front = Arc::clone(&front);
                 async move { Ok::<_, Infallible>(front.handle(request, client).await) }
             });
@@ -143,8 +159,16 @@ impl Proxy {
             let result = match shutdown.unless_begun(connection.as_mut()).await {
                 Some(result) => result,
                 None => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.as_mut().await
+                    // Whoever has just connected has a request on the way.
+                    let fresh = !served.load(Ordering::Relaxed);
+                    let grace = if fresh { FIRST_REQUEST } else { Duration::ZERO };
+                    match tokio::time::timeout(grace, connection.as_mut()).await {
+                        Ok(result) => result,
+                        Err(_) => {
+                            connection.as_mut().graceful_shutdown();
+                            connection.as_mut().await
+                        }
+                    }
                 }
             };
             // A connection that breaks is its client's business; the exchange was logged.

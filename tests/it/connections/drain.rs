@@ -53,6 +53,23 @@ async fn requests_under_way_are_finished_and_others_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_just_connected_is_served_once_more() {
+    let mut front = front(|_| {}).await;
+    let mut fresh = Vec::new();
+    for _ in 0..20 {
+        fresh.push(Raw::connect(front.address).await);
+    }
+    front.shutdown.begin();
+    for raw in &mut fresh {
+        raw.send("GET / HTTP/1.1\r\nhost: hello.test\r\n\r\n").await;
+    }
+    for raw in &mut fresh {
+        assert_eq!(raw.answer().await.expect("an answer").status, 200);
+    }
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn streams_under_way_are_finished() {
     let mut front = front(|_| {}).await;
     let mut client = H2::connect(front.address).await;
