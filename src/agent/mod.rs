@@ -64,12 +64,16 @@ pub struct AgentParts {
     pub routes: Arc<Routes>,
     /// The images that grants name, by service.
     pub granted: Arc<Mutex<HashMap<Name, Digest>>>,
+    /// The images that an earlier process served, by service, until their worker has taken them
+    /// over.
+    pub recalled: Arc<Mutex<HashMap<Name, Digest>>>,
 }
 
 impl AgentParts {
     /// Lets go of every image that no grant names and no service runs.
     fn release_unused(&self) {
         let mut in_use: HashSet<Digest> = self.granted.lock().values().copied().collect();
+        in_use.extend(self.recalled.lock().values());
         let deployments = self.table.all().into_iter().filter_map(|cell| cell.view().deployment);
         in_use.extend(deployments.map(|deployment| deployment.definition.manifest));
         self.images.retain(&in_use, &self.compiler, &self.cache);
@@ -122,6 +126,10 @@ impl Agent {
     async fn follow(&mut self) -> Result<(), store::Error> {
         register(&*self.parts.store, &self.parts.node).await?;
         let (mut grants, all) = Grants::list(&*self.parts.store, &self.parts.node.id).await?;
+        if self.listed.is_some() {
+            let served = report::served(&*self.parts.store, &self.parts.node.id).await?;
+            self.parts.recalled.lock().extend(served);
+        }
         let gone: Vec<Name> = self
             .held
             .keys()
@@ -198,6 +206,7 @@ impl Agent {
         let Some(held) = self.held.remove(service) else { return };
         held.worker.abort();
         self.parts.granted.lock().remove(service);
+        self.parts.recalled.lock().remove(service);
         self.parts.table.remove(service);
         routes::update(&self.parts.routes, Some(&held.grant), None, &held.cell);
         held.cell.withdraw();

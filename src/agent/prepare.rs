@@ -78,7 +78,9 @@ impl Preparer {
 
     /// Prepares until it succeeds or cannot succeed.
     pub(super) async fn run(self, preparing: Arc<Semaphore>) {
-        if !self.adopt().await {
+        let is_done = self.adopt().await;
+        self.parts.recalled.lock().remove(&self.grant.service);
+        if !is_done {
             self.run_again(preparing).await;
         }
     }

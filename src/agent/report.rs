@@ -1,7 +1,9 @@
 //! What the node says about a grant.
 
+use registry::Digest;
+
 use crate::clock;
-use crate::model::{Grant, GrantPhase, GrantStatus, TaskDefinition};
+use crate::model::{Grant, GrantPhase, GrantStatus, Name, NodeId, TaskDefinition};
 use crate::store::{self, Cond, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
 
 /// Longest message in bytes: linkers can be wordy.
@@ -61,4 +63,16 @@ pub(super) async fn last(store: &dyn Store, grant: &Grant) -> Option<GrantStatus
     let request = RangeReq::key(keys::status(grant.node.as_str(), grant.service.as_str()));
     let found = store.range(request, Consistency::Cached(Revision::ZERO)).await.ok()?;
     codec::decode(found.kvs.first()?).ok()
+}
+
+/// The images that the node last said it serves, by service.
+pub(super) async fn served(
+    store: &dyn Store,
+    node: &NodeId,
+) -> Result<Vec<(Name, Digest)>, store::Error> {
+    let request = RangeReq::prefix(keys::node_status(node.as_str()));
+    let found = store.range(request, Consistency::Cached(Revision::ZERO)).await?;
+    let statuses = found.kvs.iter().filter_map(|record| codec::decode::<GrantStatus>(record).ok());
+    let served = statuses.filter_map(|status| Some((status.service, status.serving?.manifest)));
+    Ok(served.collect())
 }
