@@ -16,7 +16,7 @@ rm -f "$ready"
 "$wharf" serve --listen "$listen" --api-listen "$api" --data-dir "$data" --ready-file "$ready" &
 node=$!
 trap 'kill -TERM $node 2>/dev/null || true; wait $node 2>/dev/null || true' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 0' INT TERM
 
 for _ in $(seq 100); do
 	[ -e "$ready" ] && break
