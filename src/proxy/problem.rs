@@ -1,8 +1,8 @@
 //! What the load balancer answers by itself: the one place where a code becomes a response.
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
 use http_body::Frame;
 use serde::Serialize;
 
@@ -44,7 +44,7 @@ pub(super) fn response(code: Code, detail: Option<&str>, id: &str) -> Response<V
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(ERROR, HeaderValue::from_static(code.as_str()));
-    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+    if code.invites_retry() {
         headers.insert(RETRY_AFTER, RETRY_AFTER_S);
     }
     response

@@ -98,11 +98,6 @@ impl Exchange {
         &self.start.id
     }
 
-    /// When the request's head had arrived.
-    pub fn started(&self) -> Instant {
-        self.started
-    }
-
     /// Says which service the request is for.
     pub fn for_service(&self, name: &Name, stats: Arc<ServiceStats>) {
         let _ = self.service.set((name.clone(), stats));
