@@ -10,6 +10,7 @@ use wasmtime::{
 };
 
 use super::host::Host;
+use super::kept;
 use super::machine::{Machine, swap_reason};
 use super::outgoing::bound_texts;
 use super::ticker::Ticker;
@@ -170,6 +171,7 @@ impl Engine {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(EngineError::Wasmtime)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)
             .and_then(|()| bound_texts(&mut linker))
+            .and_then(|()| kept::count(&mut linker))
             .map_err(EngineError::Wasmtime)?;
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
         tracing::info!(

@@ -18,13 +18,15 @@ use super::stdio::GuestOutput;
 
 /// Response body bytes that a guest hands over in one call. With one buffered chunk this bounds
 /// the host memory of a response.
-const BODY_CHUNK_BYTES: usize = 64 << 10;
+pub(super) const BODY_CHUNK_BYTES: usize = 64 << 10;
 /// Random bytes of one call.
 const MOST_RANDOM_BYTES: u64 = 64 << 10;
 
 /// The data of a `wasmtime::Store`.
 pub(super) struct Host {
-    table: ResourceTable,
+    pub(super) table: ResourceTable,
+    /// Bytes of fields that a header or a trailer may have.
+    pub(super) headers: usize,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,
@@ -44,7 +46,8 @@ impl Host {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         let mut http = WasiHttpCtx::new();
-        http.set_field_size_limit(limits.headers.as_usize());
+        let headers = limits.headers.as_usize();
+        http.set_field_size_limit(headers);
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(GuestOutput::new(Arc::clone(book), task, Stream::Stdout))
             .stderr(GuestOutput::new(Arc::clone(book), task, Stream::Stderr))
@@ -54,7 +57,7 @@ impl Host {
             wasi.env(key, value);
         }
         let hooks = Hooks { book: Arc::clone(book), task, noted: false };
-        Self { table, wasi: wasi.build(), http, hooks, memory }
+        Self { table, headers, wasi: wasi.build(), http, hooks, memory }
     }
 }
 

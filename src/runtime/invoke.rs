@@ -22,7 +22,7 @@ use super::drive::{Driven, ReplySender, Terms, drive};
 use super::engine::Engine;
 use super::host::Host;
 use super::loader::{LoadError, Loaded};
-use super::memory::{Budget, InstanceMemory};
+use super::memory::{Budget, InstanceMemory, base_bytes};
 use super::outcome::classify;
 use super::reply::{Reply, StopGuest};
 use super::task::Slot;
@@ -133,9 +133,8 @@ impl Runtime {
         let limits = deployment.definition.limits.clone();
         let logs = LogBook::new(deployment.definition.id.family.clone());
         let task = Budget::new(limits.memory.0);
-        let memory =
-            InstanceMemory::begin(limits.instance_memory.0, task, Arc::clone(&self.memory))
-                .ok_or_else(|| LoadError::StartFailed("the node has no memory left".to_owned()))?;
+        let memory = begin_memory(&limits, task, Arc::clone(&self.memory))
+            .ok_or_else(|| LoadError::StartFailed("the node has no memory left".to_owned()))?;
         let host = Host::new(deployment, memory, &logs, 0);
         let engine = self.engine.clone();
         let trial = self.guests.spawn(async move {
@@ -199,7 +198,7 @@ async fn run_instance(
     let deployment = Arc::clone(&slot.task.deployment);
     let limits = &deployment.definition.limits;
     let (task, node) = (Arc::clone(&slot.task.memory), Arc::clone(&runtime.memory));
-    let Some(memory) = InstanceMemory::begin(limits.instance_memory.0, task, node) else {
+    let Some(memory) = begin_memory(limits, task, node) else {
         return Err((Code::NoCapacity, "no memory for another instance".to_owned()));
     };
     let host = Host::new(&deployment, memory, slot.logs(), slot.task.number);
@@ -243,6 +242,10 @@ async fn run_instance(
 fn note(logs: &LogBook, task: u64, exchange: &Exchange, code: Code, detail: &str) {
     let text = format!("[request {}: {}: {detail}]", exchange.id(), code.as_str());
     logs.note(task, sanitise(text.as_bytes()));
+}
+
+fn begin_memory(limits: &Limits, task: Arc<Budget>, node: Arc<Budget>) -> Option<InstanceMemory> {
+    InstanceMemory::begin(base_bytes(limits), limits.instance_memory.0, task, node)
 }
 
 fn new_store(engine: &Engine, host: Host, limits: &Limits) -> Result<Store<Host>, String> {

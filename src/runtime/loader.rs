@@ -18,6 +18,7 @@ use super::cache::{AotCache, CacheError, CacheKey};
 use super::compile::chain;
 use super::engine::{self, Engine};
 use super::host::Host;
+use super::memory::base_bytes;
 
 /// Why a component cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -91,14 +92,14 @@ impl Loaded {
     /// Requests that a task can serve at once: what was asked for, or as many as fit into its
     /// memory if that is fewer.
     pub fn concurrency(&self, limits: &Limits) -> u32 {
-        let each = self.initial_bytes + super::memory::HOST_BUFFER_BYTES;
+        let each = self.initial_bytes + base_bytes(limits);
         let fit = u32::try_from(limits.memory.0 / each.max(1)).unwrap_or(u32::MAX);
         limits.concurrency.min(fit).max(1)
     }
 
     /// Refuses limits under which no instance could start.
     pub fn check_fit(&self, limits: &Limits) -> Result<(), LoadError> {
-        let needed = self.initial_bytes + super::memory::HOST_BUFFER_BYTES;
+        let needed = self.initial_bytes + base_bytes(limits);
         let allowed = limits.instance_memory.min(limits.memory).0;
         match needed > allowed {
             true => Err(LoadError::MemoryTooSmall { needed, allowed }),

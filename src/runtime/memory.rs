@@ -5,12 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::ResourceLimiter;
 
-/// Host memory that an instance is charged from its start: two chunks of response body and one
-/// frame of request body of 64 KiB each, and its header fields.
-pub(super) const HOST_BUFFER_BYTES: u64 = 256 << 10;
+use crate::model::Limits;
 
 /// Bytes of one table element.
 const ELEMENT_BYTES: u64 = 8;
+/// Bytes of a handle, whatever it stands for: its entries in the host's table and the guest's.
+const HANDLE_BYTES: u64 = 256;
+/// Most bytes of body that are on their way at once: a frame of the request, and of the response
+/// two chunks that the guest wrote, one that is held and one that the connection was given.
+const BODY_BYTES: u64 = 5 * (64 << 10);
+/// What the host may keep beyond what was counted last, before it counts again.
+const UNCOUNTED_BYTES: u64 = 64 << 10;
+
+/// Host memory that an instance is charged from its start: the bodies, the fields of request and
+/// response, and as many handles as it may hold.
+pub(super) fn base_bytes(limits: &Limits) -> u64 {
+    let handles = u64::from(limits.handles) * HANDLE_BYTES;
+    BODY_BYTES + UNCOUNTED_BYTES + handles.saturating_add(2 * limits.headers.0)
+}
 
 /// A number of bytes that many may charge, up to a maximum.
 #[derive(Debug)]
@@ -48,6 +60,20 @@ impl Budget {
     }
 }
 
+/// Whose limit growth met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// The instance's or its task's: the guest wants more than it may have.
+    Own,
+    /// The node's: the guest is not to blame.
+    Node,
+}
+
+/// The host will not keep more for the guest.
+#[derive(Debug, thiserror::Error)]
+#[error("the host would keep {0} bytes more for the guest than its memory limit allows")]
+pub(super) struct HostMemoryFull(u64);
+
 /// What one instance may hold: the sum of all its memories, tables and host-side buffers.
 ///
 /// wasmtime's own limiter bounds each memory by itself, so a component with several memories
@@ -60,14 +86,54 @@ pub(super) struct InstanceMemory {
     last_charge: u64,
     task: Arc<Budget>,
     node: Arc<Budget>,
-    denied: bool,
+    denied: Option<Denied>,
+    /// Bytes that the host may yet keep within what is charged for it.
+    prepaid: u64,
+    /// What is charged for the host beyond the base.
+    charged_for_host: u64,
 }
 
 impl InstanceMemory {
-    /// Begins with the host's buffers charged; `None` if not even those fit.
-    pub(super) fn begin(max: u64, task: Arc<Budget>, node: Arc<Budget>) -> Option<Self> {
-        let mut memory = Self { used: 0, peak: 0, max, last_charge: 0, task, node, denied: false };
-        memory.charge(HOST_BUFFER_BYTES).then_some(memory)
+    /// Begins with `base` bytes charged for the host; `None` if not even those fit.
+    pub(super) fn begin(base: u64, max: u64, task: Arc<Budget>, node: Arc<Budget>) -> Option<Self> {
+        let mut memory = Self {
+            used: 0,
+            peak: 0,
+            max,
+            last_charge: 0,
+            task,
+            node,
+            denied: None,
+            prepaid: UNCOUNTED_BYTES,
+            charged_for_host: 0,
+        };
+        memory.charge(base).then_some(memory)
+    }
+
+    /// The host keeps up to `bytes` more. `count` tells how much it keeps in all; it is asked
+    /// only when what was charged may not suffice, and then a quarter more is charged, so that
+    /// counting costs a constant for each byte that is kept.
+    pub(super) fn host_keeps(
+        &mut self,
+        bytes: u64,
+        count: impl FnOnce() -> u64,
+    ) -> Result<(), HostMemoryFull> {
+        if let Some(left) = self.prepaid.checked_sub(bytes) {
+            self.prepaid = left;
+            return Ok(());
+        }
+        let kept = count();
+        let spare = UNCOUNTED_BYTES.max(kept / 4);
+        // The first of the spare bytes are part of the base.
+        let wanted = kept + spare - UNCOUNTED_BYTES;
+        match wanted.checked_sub(self.charged_for_host) {
+            Some(more) if !self.charge(more) => return Err(HostMemoryFull(more)),
+            Some(_) => {}
+            None => self.refund(self.charged_for_host - wanted),
+        }
+        self.charged_for_host = wanted;
+        self.prepaid = spare;
+        Ok(())
     }
 
     /// Most bytes that were held at once.
@@ -75,20 +141,20 @@ impl InstanceMemory {
         self.peak
     }
 
-    /// Whether growth was refused.
-    pub(super) fn denied(&self) -> bool {
+    /// Whose limit refused the growth that was refused last.
+    pub(super) fn denied(&self) -> Option<Denied> {
         self.denied
     }
 
     fn charge(&mut self, bytes: u64) -> bool {
         let fits = self.used.checked_add(bytes).is_some_and(|sum| sum <= self.max);
         if !fits || !self.task.charge(bytes) {
-            self.denied = true;
+            self.denied = Some(Denied::Own);
             return false;
         }
         if !self.node.charge(bytes) {
             self.task.refund(bytes);
-            self.denied = true;
+            self.denied = Some(Denied::Node);
             return false;
         }
         self.last_charge = bytes;
@@ -99,6 +165,10 @@ impl InstanceMemory {
 
     fn refund_last(&mut self) {
         let bytes = std::mem::take(&mut self.last_charge);
+        self.refund(bytes);
+    }
+
+    fn refund(&mut self, bytes: u64) {
         self.used -= bytes;
         self.task.refund(bytes);
         self.node.refund(bytes);
@@ -166,17 +236,22 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const BASE: u64 = 256 << 10;
+
+    fn begin(max: u64, task: &Arc<Budget>, node: &Arc<Budget>) -> Option<InstanceMemory> {
+        InstanceMemory::begin(BASE, max, task.clone(), node.clone())
+    }
 
     #[test]
     fn memories_and_tables_of_an_instance_are_summed() {
         let (task, node) = (Budget::new(10 * MIB), Budget::new(100 * MIB));
-        let mut memory = InstanceMemory::begin(4 * MIB, task.clone(), node.clone()).expect("fits");
+        let mut memory = begin(4 * MIB, &task, &node).expect("fits");
         let mib = MIB as usize;
         assert!(memory.memory_growing(0, 2 * mib, None).expect("no error"));
         assert!(memory.table_growing(0, mib / 8, None).expect("no error"));
         assert!(!memory.memory_growing(0, mib, None).expect("no error"), "a third memory");
-        assert!(memory.denied());
-        assert_eq!(memory.peak(), 3 * MIB + HOST_BUFFER_BYTES);
+        assert_eq!(memory.denied(), Some(Denied::Own));
+        assert_eq!(memory.peak(), 3 * MIB + BASE);
         drop(memory);
         assert_eq!((task.used(), node.used()), (0, 0));
     }
@@ -184,26 +259,59 @@ mod tests {
     #[test]
     fn the_task_and_the_node_cap_the_sum_of_their_instances() {
         let (task, node) = (Budget::new(3 * MIB), Budget::new(100 * MIB));
-        let begin = || InstanceMemory::begin(2 * MIB, task.clone(), node.clone());
-        let (mut first, mut second) = (begin().expect("fits"), begin().expect("fits"));
+        let mut first = begin(2 * MIB, &task, &node).expect("fits");
+        let mut second = begin(2 * MIB, &task, &node).expect("fits");
         let step = 3 * (MIB as usize) / 2;
         assert!(first.memory_growing(0, step, None).expect("no error"));
         assert!(!second.memory_growing(0, step, None).expect("no error"), "the task is full");
         drop(first);
         assert!(second.memory_growing(0, step, None).expect("no error"));
-        let crowded = Budget::new(HOST_BUFFER_BYTES);
-        let _one = InstanceMemory::begin(MIB, task.clone(), crowded.clone()).expect("fits");
+        let crowded = Budget::new(BASE);
+        let mut one = begin(MIB, &task, &crowded).expect("fits");
         let before = task.used();
-        assert!(InstanceMemory::begin(MIB, task.clone(), crowded).is_none(), "the node is full");
+        assert!(begin(MIB, &task, &crowded).is_none(), "the node is full");
+        assert!(!one.memory_growing(0, 1, None).expect("no error"), "the node is full");
+        assert_eq!(one.denied(), Some(Denied::Node), "which is not the guest's fault");
         assert_eq!(task.used(), before, "a refused charge leaves nothing behind");
     }
 
     #[test]
     fn growth_that_failed_after_all_is_given_back() {
         let (task, node) = (Budget::new(10 * MIB), Budget::new(10 * MIB));
-        let mut memory = InstanceMemory::begin(10 * MIB, task.clone(), node).expect("fits");
+        let mut memory = begin(10 * MIB, &task, &node).expect("fits");
         assert!(memory.memory_growing(0, MIB as usize, None).expect("no error"));
         memory.memory_grow_failed(wasmtime::Error::msg("no slot")).expect("no error");
-        assert_eq!(task.used(), HOST_BUFFER_BYTES);
+        assert_eq!(task.used(), BASE);
+    }
+    #[test]
+    fn what_the_host_keeps_is_counted_and_given_back() {
+        let (task, node) = (Budget::new(4 * MIB), Budget::new(10 * MIB));
+        let mut memory = begin(4 * MIB, &task, &node).expect("fits");
+        memory.host_keeps(UNCOUNTED_BYTES, || unreachable!("it is prepaid")).expect("fits");
+        assert_eq!(task.used(), BASE);
+        memory.host_keeps(1, || MIB).expect("fits");
+        assert!(task.used() >= BASE + MIB, "what was counted is charged");
+        memory.host_keeps(MIB, || 0).expect("fits");
+        assert_eq!(task.used(), BASE, "and given back when it is gone");
+        assert!(memory.host_keeps(4 * MIB, || 4 * MIB).is_err());
+        assert_eq!((memory.denied(), task.used()), (Some(Denied::Own), BASE));
+    }
+
+    #[test]
+    fn counting_costs_a_constant_for_each_byte() {
+        let (task, node) = (Budget::new(100 * MIB), Budget::new(100 * MIB));
+        let mut memory = begin(100 * MIB, &task, &node).expect("fits");
+        let (mut kept, mut counted) = (0, 0);
+        while kept < 50 * MIB {
+            kept += 1_000;
+            memory
+                .host_keeps(1_000, || {
+                    counted += kept;
+                    kept
+                })
+                .expect("fits");
+            assert!(task.used() >= BASE - UNCOUNTED_BYTES + kept, "never less than what is kept");
+        }
+        assert!(counted < 6 * kept, "{counted}");
     }
 }

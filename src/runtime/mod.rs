@@ -23,6 +23,7 @@ mod reply;
 mod outcome;
 mod host;
 mod outgoing;
+mod kept;
 mod ticker;
 mod stdio;
 mod memory;

@@ -6,15 +6,16 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use crate::model::Code;
 
 use super::compile::chain;
+use super::memory::Denied;
 
 /// Frames of a backtrace that are worth a log line.
 const FRAMES: usize = 8;
 
 /// The code of a call that failed, and what the guest's author wants to know.
 ///
-/// `memory_denied` says that growth was refused before: most languages then abort with a trap
+/// `memory_denied` says whose limit refused growth before: most languages then abort with a trap
 /// that looks like any other.
-pub(super) fn classify(error: &wasmtime::Error, memory_denied: bool) -> (Code, String) {
+pub(super) fn classify(error: &wasmtime::Error, memory_denied: Option<Denied>) -> (Code, String) {
     if error.is::<PoolConcurrencyLimitError>() {
         return (Code::NoCapacity, chain(error));
     }
@@ -28,7 +29,8 @@ pub(super) fn classify(error: &wasmtime::Error, memory_denied: bool) -> (Code, S
     let code = match trap {
         Some(Trap::OutOfFuel) => Code::FuelExhausted,
         Some(Trap::AllocationTooLarge) => Code::ResourceLimit,
-        _ if memory_denied => Code::MemoryExceeded,
+        _ if memory_denied == Some(Denied::Own) => Code::MemoryExceeded,
+        _ if memory_denied == Some(Denied::Node) => Code::NoCapacity,
         Some(_) => Code::GuestTrapped,
         // wasmtime has no type for these: they are told apart by what they say.
         None if mentions_limit(error) => Code::ResourceLimit,

@@ -12,10 +12,10 @@ use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use super::host::Host;
 
 /// Bytes of each of the four texts, as in most servers.
-const MOST_TEXT_BYTES: usize = 8 << 10;
+pub(super) const MOST_TEXT_BYTES: usize = 8 << 10;
 
 /// The interface whose setters are replaced, in the version that wasmtime links.
-const TYPES: &str = "wasi:http/types@0.2.12";
+pub(super) const TYPES: &str = "wasi:http/types@0.2.12";
 
 type Request = Resource<HostOutgoingRequest>;
 type Answer = wasmtime::Result<(Result<(), ()>,)>;

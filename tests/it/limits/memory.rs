@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use wharf::model::{ByteSize, Scale};
+use wharf::proxy::ProxyConfig;
+use wharf::runtime::{Machine, ResetPolicy};
 
 use super::limits;
 use crate::support::{Front, error_of, eventually, guest};
@@ -67,4 +69,40 @@ async fn a_guest_may_live_with_a_refusal() {
     let line = &front.access_lines(1).await[0];
     assert_eq!(line["code"], "ok");
     assert!(line["peak_memory_bytes"].as_u64().is_some_and(|peak| peak <= 16 << 20), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_host_keeps_for_a_guest_counts() {
+    let front = Front::start().await;
+    let small = limits(|limits| {
+        limits.instance_memory = ByteSize::mib(8);
+        limits.handles = 1_000;
+        limits.fuel = u64::MAX / 2;
+    });
+    front.deploy("leak", &guest("leak-handles"), small).await;
+    let get = |path: String| front.client().get("leak", &path).send();
+    for path in ["/full?n=200", "/copies?n=100", "/bodies?n=100", "/requests?n=300"] {
+        let answer = get(path.to_owned()).await.expect("an answer");
+        assert_eq!(error_of(&answer), (500, "memory-exceeded"), "{path}");
+        // What is given back may be had again, any number of times.
+        let answer = get(format!("{path}0&drop=1")).await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    for line in front.access_lines(8).await {
+        assert!(line["peak_memory_bytes"].as_u64().is_some_and(|peak| peak <= 8 << 20), "{line}");
+    }
+    eventually("nothing is held", || front.runtime.memory().used() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_is_not_blamed_when_the_node_is_full() {
+    // Three quarters of it are for instances.
+    let machine = Machine { memory_bytes: 32 << 20, max_mappings: 12_000, ..Machine::read() };
+    let front = Front::start_on(machine, ProxyConfig::default(), ResetPolicy::Auto).await;
+    front.deploy("grow", &guest("grow-memory"), limits(|_| {})).await;
+    let answer = front.client().get("grow", "/hold?mib=30").send().await.expect("an answer");
+    assert_eq!(error_of(&answer), (503, "no-capacity"));
+    assert!(answer.headers().contains_key("retry-after"));
+    let answer = front.client().get("grow", "/hold?mib=8").send().await.expect("an answer");
+    assert_eq!(answer.status(), 200, "what fits is served");
 }
