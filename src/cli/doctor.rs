@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::runtime::Machine;
 
+use super::args;
 use super::client::ApiClient;
 use super::output::{self, Output};
 use super::serve::DataDir;
@@ -20,10 +21,10 @@ pub(super) struct Args {
     #[command(flatten)]
     data: DataDir,
     /// Where the load balancer would listen
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = args::address, value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Where the API would listen
-    #[arg(long, default_value = "127.0.0.1:7300", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:7300", value_parser = args::address, value_name = "ADDRESS")]
     api_listen: SocketAddr,
 }
 

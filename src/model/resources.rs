@@ -22,6 +22,14 @@ pub enum InvalidQuantity {
     /// No number stands at the start.
     #[error("expected a number followed by a unit")]
     NoNumber,
+    /// No unit stands after the number.
+    #[error("a unit is missing after {number}: use one of {known}")]
+    NoUnit {
+        /// The number.
+        number: u64,
+        /// The units that are understood.
+        known: &'static str,
+    },
     /// The unit is none of those that are known.
     #[error("unknown unit `{unit}`: use one of {known}")]
     Unit {
@@ -125,6 +133,9 @@ pub mod duration {
 
     use super::{InvalidQuantity, split_number};
 
+    /// The units that [`parse`] reads.
+    const UNITS: &str = "ms, s, m, h";
+
     /// Reads `250ms`, `10s`, `5m` or `1h`. A unit is required: a bare number could be anything.
     pub fn parse(text: &str) -> Result<Duration, InvalidQuantity> {
         let (number, unit) = split_number(text)?;
@@ -133,10 +144,8 @@ pub mod duration {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
-            _ => {
-                let unit = unit.to_owned();
-                return Err(InvalidQuantity::Unit { unit, known: "ms, s, m, h" });
-            }
+            "" => return Err(InvalidQuantity::NoUnit { number, known: UNITS }),
+            _ => return Err(InvalidQuantity::Unit { unit: unit.to_owned(), known: UNITS }),
         };
         number.checked_mul(scale_ms).map(Duration::from_millis).ok_or(InvalidQuantity::TooLarge)
     }
@@ -190,8 +199,15 @@ mod tests {
             assert_eq!(duration::format(duration::parse(text).expect(text)), text);
         }
         assert_eq!(duration::parse("60s").expect("valid"), Duration::from_secs(60));
-        for bad in ["", "10", "s", "1d", "-5s"] {
-            assert!(duration::parse(bad).is_err(), "{bad}");
+        for (bad, says) in [
+            ("", "expected a number"),
+            ("10", "a unit is missing after 10"),
+            ("s", "expected a number"),
+            ("1d", "unknown unit `d`"),
+            ("-5s", "expected a number"),
+        ] {
+            let error = duration::parse(bad).expect_err(bad).to_string();
+            assert!(error.starts_with(says), "{bad}: {error}");
         }
     }
 }

@@ -134,7 +134,7 @@ pub(super) fn time(text: &str) -> Option<String> {
     }
     let written = duration::format(std::time::Duration::from_millis(total_ms));
     Some(match bare {
-        true => format!("add a unit and quotes: \"{written}\" if you meant seconds"),
+        true => format!("write \"{written}\" if you meant seconds; the units are ms, s, m, h"),
         false => format!("write \"{written}\"; the units are ms, s, m, h"),
     })
 }
