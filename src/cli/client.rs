@@ -14,6 +14,10 @@ use super::told::Told;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a call may take: a little more than the API itself allows.
 const CALL: Duration = Duration::from_secs(70);
+/// Where a node's API listens unless it is told otherwise.
+const API_PORT: u16 = 7300;
+/// The hint for an address that is none.
+const EXAMPLE: &str = "write it like http://127.0.0.1:7300, after --api or in WHARF_API";
 /// Bytes of an answer that is not ours that are repeated to the user.
 const FOREIGN_TEXT: usize = 200;
 
@@ -26,15 +30,7 @@ pub(super) struct ApiClient {
 impl ApiClient {
     /// A client of the node at `url`. Nothing is contacted yet.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
-        let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        let bad = || {
-            Told::usage(format!("`{url}` is not the address of an API"))
-                .hint("write it like http://127.0.0.1:7300, after --api or in WHARF_API")
-        };
-        let base = Url::parse(&full).map_err(|_| bad())?;
-        if !["http", "https"].contains(&base.scheme()) || base.host_str().is_none() {
-            return Err(bad().into());
-        }
+        let base = base(url)?;
         let mut builder = Client::builder().connect_timeout(CONNECT);
         if is_local(&base) {
             builder = builder.no_proxy();
@@ -88,8 +84,7 @@ impl ApiClient {
     fn unreachable(&self, error: &reqwest::Error) -> Told {
         let base = self.base.as_str().trim_end_matches('/');
         if error.is_connect() {
-            return Told::new(format!("no node answers at {base}"))
-                .hint("start one with `wharf serve`, or name another with --api or WHARF_API");
+            return Told::new(format!("no node answers at {base}")).hint(self.reach());
         }
         if error.is_timeout() {
             return Told::new(format!("the node at {base} did not answer in time"))
@@ -99,8 +94,29 @@ impl ApiClient {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
+        if error.is_builder() {
+            return Told::usage(format!("`{base}` cannot be asked: {cause}")).hint(EXAMPLE);
+        }
         Told::new(format!("the connection to the node at {base} broke: {cause}"))
             .hint("see whether the node is still running, and try again")
+    }
+
+    /// How a node is reached, for somebody who has not.
+    fn reach(&self) -> String {
+        let host = self.base.host_str().unwrap_or_default();
+        let port = self.base.port();
+        match (self.base.scheme(), port) {
+            ("https", _) => format!(
+                "a node's API speaks plain HTTP: write http://{host}:{}, unless a proxy with TLS \
+                 stands before it",
+                port.unwrap_or(API_PORT)
+            ),
+            (_, None) => format!(
+                "the API has a port of its own, {API_PORT} by default: write \
+                 http://{host}:{API_PORT}, after --api or in WHARF_API"
+            ),
+            _ => "start one with `wharf serve`, or name another with --api or WHARF_API".to_owned(),
+        }
     }
 
     fn foreign(&self, body: &[u8]) -> Told {
@@ -110,6 +126,31 @@ impl ApiClient {
         Told::new(format!("what answers at {base} is not a Wharf node: {text}"))
             .hint("check --api and WHARF_API; the API has a listener of its own, 7300 by default")
     }
+}
+
+/// Reads the address of an API; the scheme may be left out.
+fn base(text: &str) -> Result<Url, Told> {
+    let bad = || Told::usage(format!("`{text}` is not the address of an API"));
+    let port = text.trim_start_matches(':');
+    if port.parse::<u16>().is_ok() {
+        // As a URL it would be a number that stands for an IPv4 address.
+        return Err(bad().hint(format!("write http://127.0.0.1:{port}")));
+    }
+    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = Url::parse(&full).map_err(|error| {
+        Told::usage(format!("`{text}` is not the address of an API: {error}")).hint(EXAMPLE)
+    })?;
+    if !["http", "https"].contains(&url.scheme()) {
+        let (_, rest) = full.split_once("://").unwrap_or_default();
+        return Err(bad().hint(format!("a node's API speaks HTTP: write http://{rest}")));
+    }
+    // `http:/127.0.0.1:7300` and `http//127.0.0.1:7300` are hosts named `http`.
+    let host = url.host_str().unwrap_or_default();
+    let has_more = url.query().is_some() || url.fragment().is_some();
+    if ["", "http", "https"].contains(&host) || has_more {
+        return Err(bad().hint(EXAMPLE));
+    }
+    Ok(url)
 }
 
 /// Whether the node is on this machine, so that no proxy stands between.
@@ -136,8 +177,19 @@ mod tests {
         let url = request.expect("a request").url().clone();
         assert_eq!(url.as_str(), "http://127.0.0.1:7301/v1/services/a%2Fb%20c");
         assert_eq!(client("http://[::1]:7300/").expect("valid").authority(), "[::1]:7300");
-        for bad in ["", "ftp://x", "http://"] {
-            assert!(client(bad).is_err(), "{bad}");
+        for (bad, hint) in [
+            ("", EXAMPLE),
+            ("http://", EXAMPLE),
+            ("http//127.0.0.1:7300", EXAMPLE),
+            ("http:/127.0.0.1:7300", EXAMPLE),
+            ("127.0.0.1:99999", EXAMPLE),
+            ("http://127.0.0.1:7300/?a", EXAMPLE),
+            ("7300", "write http://127.0.0.1:7300"),
+            (":7301", "write http://127.0.0.1:7301"),
+            ("tcp://10.0.0.1:7300", "a node's API speaks HTTP: write http://10.0.0.1:7300"),
+        ] {
+            let told = base(bad).expect_err(bad);
+            assert!(format!("{told:?}").contains(hint), "{bad}: {told:?}");
         }
     }
 
@@ -146,5 +198,14 @@ mod tests {
         let api = client("http://127.0.0.1:1").expect("valid");
         let error = api.get::<serde_json::Value>(&["v1", "version"]).await.expect_err("nobody");
         assert_eq!(error.to_string(), "no node answers at http://127.0.0.1:1");
+        for (url, says) in [
+            ("https://10.0.0.1:7300", "write http://10.0.0.1:7300, unless"),
+            ("https://node.example", "write http://node.example:7300, unless"),
+            ("http://localhost", "write http://localhost:7300, after"),
+            ("http://localhost:7301", "start one with"),
+        ] {
+            let hint = client(url).expect("valid").reach();
+            assert!(hint.contains(says), "{url}: {hint}");
+        }
     }
 }

@@ -11,6 +11,10 @@ use super::client::ApiClient;
 use super::output::{self, Output};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wharf describe hello
+  wharf describe hello -o json | jq .definition.limits")]
 pub(super) struct Args {
     /// The service
     #[arg(value_parser = args::name)]

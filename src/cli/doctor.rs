@@ -17,6 +17,12 @@ use super::output::{self, Output};
 use super::serve::DataDir;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It exits with 1 if a check fails.
+
+Examples:
+  wharf doctor
+  wharf doctor --listen 127.0.0.1:80 --data-dir /var/lib/wharf")]
 pub(super) struct Args {
     #[command(flatten)]
     data: DataDir,

@@ -22,6 +22,11 @@ const AGAIN: usize = 1_000;
 const LINE_BYTES: usize = 256 << 10;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wharf logs hello            the last 100 lines of all its tasks
+  wharf logs hello/3          of one task; `wharf tasks hello` lists them
+  wharf logs -f hello --tail 0    what is printed from now on, until Ctrl-C")]
 pub(super) struct Args {
     /// The service, or one of its tasks as SERVICE/NUMBER
     #[arg(value_parser = source, value_name = "SERVICE[/TASK]")]

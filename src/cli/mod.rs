@@ -109,13 +109,15 @@ enum Command {
     /// Pull an image and write its Wasm to a file
     Pull(pull::Args),
     /// List services
-    #[command(visible_alias = "service")]
+    #[command(visible_alias = "service", after_help = services::HELP)]
     Services,
     /// List running tasks
     Tasks(tasks::Args),
     /// List nodes
+    #[command(after_help = nodes::HELP)]
     Nodes,
     /// Show services and their tasks together
+    #[command(after_help = ps::HELP)]
     Ps,
     /// Show everything about a service
     Describe(describe::Args),
@@ -128,6 +130,7 @@ enum Command {
     /// Check whether this machine can run a node well
     Doctor(doctor::Args),
     /// Show the version of this program and of the node
+    #[command(after_help = version::HELP)]
     Version,
 }
 
@@ -210,6 +213,14 @@ mod tests {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:\n  wharf "), "{}: {help}", command.get_name());
         }
     }
 

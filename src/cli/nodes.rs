@@ -5,6 +5,11 @@ use crate::api::Node;
 use super::client::ApiClient;
 use super::output::{self, Output};
 
+pub(super) const HELP: &str = "\
+Examples:
+  wharf nodes                 memory, instances and loaded components: now, and at most
+  wharf nodes -o json";
+
 const HEADER: [&str; 7] = ["node", "version", "cpu", "memory", "instances", "loaded", "reset"];
 
 pub(super) async fn run(api: &ApiClient, output: Output) -> anyhow::Result<()> {

@@ -8,6 +8,12 @@ use super::client::ApiClient;
 use super::output::{self, Output};
 use super::services::scale;
 
+pub(super) const HELP: &str = "\
+Examples:
+  wharf ps
+  watch -n 1 wharf ps         see tasks come and go with the load
+  wharf ps -o json | jq '.[] | {name, tasks: (.running | length)}'";
+
 const HEADER: [&str; 6] = ["service / task", "state", "tasks", "in flight", "definition", "route"];
 
 /// A service and its tasks, for `-o json`.

@@ -5,6 +5,13 @@ use crate::api::Service;
 use super::client::ApiClient;
 use super::output::{self, Output};
 
+pub(super) const HELP: &str = "\
+A service that sleeps has 0 tasks and is ready: the next request starts one.
+
+Examples:
+  wharf services
+  wharf services -o json | jq -r '.[] | select(.state != \"ready\") | .name'";
+
 const HEADER: [&str; 8] =
     ["name", "state", "tasks", "scale", "in flight", "waiting", "task", "route"];
 

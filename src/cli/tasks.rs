@@ -6,6 +6,11 @@ use super::client::ApiClient;
 use super::output::{self, Output};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wharf tasks                 every task that runs
+  wharf tasks hello           those of one service
+  wharf tasks -o json")]
 pub(super) struct Args {
     /// Only the tasks of this service
     service: Option<String>,

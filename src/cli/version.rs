@@ -7,6 +7,11 @@ use crate::api::Version;
 use super::client::ApiClient;
 use super::output::{self, Output};
 
+pub(super) const HELP: &str = "\
+Examples:
+  wharf version               of this program, and of the node if one answers
+  wharf version -o json";
+
 #[derive(Serialize)]
 struct Versions {
     version: &'static str,
