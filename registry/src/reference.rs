@@ -125,6 +125,17 @@ pub enum Error {
         /// The text, shortened.
         value: String,
     },
+    /// The repository path has upper-case letters.
+    #[error(
+        "`{value}` is not a repository name: names are lower case\n\
+         hint: write `{lower}`"
+    )]
+    UpperCase {
+        /// The path, shortened.
+        value: String,
+        /// The whole reference with the path in lower case, shortened.
+        lower: String,
+    },
     /// The tag breaks the grammar.
     #[error(
         "`{value}` is not a tag\n\
@@ -161,7 +172,7 @@ impl FromStr for Reference {
         let (registry, repository) = split_registry(name);
         check_registry(registry)?;
         if !is_repository(&repository) {
-            return Err(Error::Repository { value: quote(&repository) });
+            return Err(bad_repository(text, name));
         }
         check_name_length(registry, &repository)?;
         let tag = match (tag, digest) {
@@ -252,6 +263,20 @@ fn split_registry(name: &str) -> (&str, String) {
         Some(_) => (DOCKER_HUB, name.to_owned()),
         None => (DOCKER_HUB, format!("library/{name}")),
     }
+}
+
+/// What is wrong with the path of `name`, in the words of who wrote `text`.
+fn bad_repository(text: &str, name: &str) -> Error {
+    let path = match name.split_once('/') {
+        Some((host, path)) if looks_like_host(host) => path,
+        _ => name,
+    };
+    let lower = path.to_ascii_lowercase();
+    if lower == path || !is_repository(&lower) {
+        return Error::Repository { value: quote(path) };
+    }
+    let (host, rest) = (&name[..name.len() - path.len()], &text[name.len()..]);
+    Error::UpperCase { value: quote(path), lower: quote(&format!("{host}{lower}{rest}")) }
 }
 
 fn looks_like_host(text: &str) -> bool {
@@ -376,7 +401,10 @@ mod tests {
             "ghcr.io/a?b=c",
         ] {
             assert!(
-                matches!(refused(bad), Error::Repository { .. } | Error::Registry { .. }),
+                matches!(
+                    refused(bad),
+                    Error::Repository { .. } | Error::Registry { .. } | Error::UpperCase { .. }
+                ),
                 "{bad}"
             );
         }
@@ -403,6 +431,19 @@ mod tests {
         }
         assert!(matches!(refused("ghcr.io/a@sha256:12"), Error::Digest { .. }));
         assert!(matches!(refused("ghcr.io/a@md5:12"), Error::Digest { .. }));
+    }
+
+    #[test]
+    fn upper_case_is_mended_and_the_shorthand_not_shown() {
+        for (bad, path, mended) in [
+            ("HELLO:1", "HELLO", "hello:1"),
+            ("ghcr.io/Me/Hello:V1", "Me/Hello", "ghcr.io/me/hello:V1"),
+            ("wharf.internal/A", "A", "wharf.internal/a"),
+        ] {
+            let expected = Error::UpperCase { value: path.to_owned(), lower: mended.to_owned() };
+            assert_eq!(refused(bad), expected);
+        }
+        assert_eq!(refused("a b"), Error::Repository { value: "a b".to_owned() });
     }
 
     #[test]

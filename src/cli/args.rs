@@ -38,7 +38,7 @@ fn not_an_address(text: &str) -> String {
     if rest != text && address(rest).is_ok() {
         return format!("an address has no scheme and no path\nhint: write {rest}");
     }
-    let port = text.strip_prefix([':', '*']).unwrap_or(text).trim_start_matches(':');
+    let port = text.strip_prefix("*:").or(text.strip_prefix(':')).unwrap_or(text);
     if let Ok(port) = port.parse::<u16>() {
         return format!(
             "the address before the port is missing\n\

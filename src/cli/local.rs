@@ -28,6 +28,12 @@ impl Target {
     /// Reads a reference. One without a registry means the node's own, whatever Docker means.
     pub(super) fn read(text: &str, api: &ApiClient) -> anyhow::Result<Self> {
         let parsed: Reference = text.parse()?;
+        if let Some(lower) = name_for_a_host(text, parsed.registry()) {
+            let what = format!("`{}` is not a registry's host", parsed.registry());
+            return Err(Told::new(format!("{what}, and names are lower case"))
+                .hint(format!("write `{lower}`"))
+                .into());
+        }
         let hub = parsed.registry() == "docker.io";
         let own = hub && !["docker.io/", "index.docker.io/"].iter().any(|at| text.starts_with(at));
         let name = match own {
@@ -40,6 +46,14 @@ impl Target {
         };
         Ok(Self { name, reachable })
     }
+}
+
+/// The reference in lower case, if it is a name whose first part counts as a host only because of
+/// its capitals, as with Docker.
+fn name_for_a_host(text: &str, host: &str) -> Option<String> {
+    let is_name = !host.contains(['.', ':']) && host.chars().any(|c| c.is_ascii_uppercase());
+    let rest = text.strip_prefix(host).filter(|_| is_name)?;
+    Some(format!("{}{rest}", host.to_ascii_lowercase()))
 }
 
 /// A client of registries. The node's own may speak plain HTTP, wherever it is.
@@ -102,6 +116,13 @@ mod tests {
             );
         }
         assert!(Target::read("Hello World", &api()).is_err());
+        for (text, says) in [
+            ("HELLO:1", "`HELLO` is not a repository name: names are lower case"),
+            ("Team/hello:1", "`Team` is not a registry's host, and names are lower case"),
+        ] {
+            let error = Target::read(text, &api()).expect_err(text);
+            assert!(error.to_string().starts_with(says), "{error}");
+        }
     }
 
     #[test]

@@ -105,9 +105,13 @@ fn image(spot: &Spot<'_>) -> Result<Source, Problem> {
         let hint = format!("for a file use `component = \"{text}\"`");
         return Err(spot.problem("this is a path, not an image reference").hint(hint));
     }
-    text.parse::<Reference>()
-        .map(Source::Image)
-        .map_err(|error| spot.problem(format!("not an image reference: {error}")).hint(IMAGE_HINT))
+    text.parse::<Reference>().map(Source::Image).map_err(|error| {
+        let whole = error.to_string();
+        let (message, own_hint) = whole.split_once("\nhint: ").unwrap_or((&whole, IMAGE_HINT));
+        let is_mended = matches!(error, registry::reference::Error::UpperCase { .. });
+        let hint = if is_mended { own_hint } else { IMAGE_HINT };
+        spot.problem(format!("not an image reference: {message}")).hint(hint)
+    })
 }
 
 /// Whether an `image` is really a path. `ghcr.io/org/app.wasm` is not: it starts with a host.

@@ -166,6 +166,8 @@ fn slips_have_hints_of_their_own() {
     for (line, says) in [
         ("image = './hello'", "use `component = \"./hello\"`"),
         ("image = 'oci://ghcr.io/o/app:1'", "write \"ghcr.io/o/app:1\""),
+        ("image = 'wharf.internal/Hello:1'", "write `wharf.internal/hello:1`"),
+        ("image = 'x/y:1'\ntimeout = '5'", "\"5s\" if you meant seconds"),
         ("image = 'UPPER case'", "HOST[:PORT]/REPOSITORY:TAG"),
         ("component = 'https://a.b/c.wasm'", "is an `image`"),
         ("component = ''", "is an `image`"),
