@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use reqwest::{Method, Response};
 
-use crate::api::{LogEntry, LogLine};
+use crate::api::{LogEntry, LogLine, ServiceDetail};
 use crate::clock;
 use crate::model::Name;
 
@@ -21,7 +21,7 @@ const AGAIN: usize = 1_000;
 /// The longest line of the answer that is read: a log line is at most 16 KiB before escapes.
 const LINE_BYTES: usize = 256 << 10;
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   wharf logs hello            the last 100 lines of all its tasks
@@ -58,14 +58,25 @@ fn source(text: &str) -> Result<Source, String> {
 
 pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::Result<()> {
     let mut reader = Reader { output, last: None };
+    if !args.follow {
+        let all = open(&args, args.tail, api).await?;
+        reader.print(all).await?;
+        return match reader.last {
+            None if args.tail > 0 => nothing_printed(&args.source, api).await,
+            _ => Ok(()),
+        };
+    }
+    if args.source.task.is_some() {
+        let kept = open(&Args { follow: false, ..args.clone() }, 1, api).await?;
+        if kept.bytes().await?.is_empty() {
+            nothing_printed(&args.source, api).await?;
+        }
+    }
     let follow = async {
         let first = open(&args, args.tail, api).await?;
         let mut broke = reader.print(first).await.err();
         let mut away = false;
         loop {
-            if !args.follow {
-                return broke.map_or(Ok(()), Err);
-            }
             // Only what failed to be written is this program's own failure.
             if let Some(error) = broke.filter(|error| error.is::<std::io::Error>()) {
                 return Err(error);
@@ -88,8 +99,29 @@ pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::
     };
     tokio::select! {
         result = follow => result,
-        _ = tokio::signal::ctrl_c(), if args.follow => Ok(()),
+        _ = tokio::signal::ctrl_c() => Ok(()),
     }
+}
+
+/// Says why there is no line to show. A task that neither runs nor has left a line is a mistake.
+async fn nothing_printed(source: &Source, api: &ApiClient) -> anyhow::Result<()> {
+    let service = source.service.as_str();
+    let detail: ServiceDetail = api.get(&["v1", "services", service]).await?;
+    let Some(number) = source.task else {
+        say(format!("{service} has printed nothing since the node started"));
+        return Ok(());
+    };
+    let id = format!("{service}/{number}");
+    let running: Vec<&str> = detail.running.iter().map(|task| task.id.as_str()).collect();
+    if running.contains(&id.as_str()) {
+        say(format!("{id} has printed nothing yet"));
+        return Ok(());
+    }
+    let hint = match running.is_empty() {
+        true => format!("no task of {service} runs now; `wharf logs {service}` shows all lines"),
+        false => format!("tasks that run: {}", running.join(", ")),
+    };
+    Err(Told::new(format!("no task {id} runs, and no line of it is kept")).hint(hint).into())
 }
 
 async fn open(args: &Args, tail: usize, api: &ApiClient) -> anyhow::Result<Response> {
