@@ -216,6 +216,7 @@ impl Agent {
                 tracing::warn!(service = %held.cell.name(), "requests outlived the drain");
             }
             report::forget(&*parts.store, &held.grant).await;
+            parts.table.forget(&held.cell);
             let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;
         });
     }

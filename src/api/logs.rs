@@ -63,7 +63,7 @@ pub(super) async fn read(
     let store = &*node.parts.store;
     let Some(name) = parse_name(&text) else { return Err(not_found(store, &text).await?) };
     let tail = query.tail.unwrap_or(TAIL);
-    let Some(cell) = node.parts.table.get(&name) else {
+    let Some(cell) = node.parts.table.get_or_leaving(&name) else {
         // Known, but no node has taken it up yet: it has printed nothing.
         let range = RangeReq::key(keys::service(name.as_str()));
         let known = store.range(range, Consistency::Linearizable).await?;

@@ -38,7 +38,7 @@ pub(super) async fn list(State(node): Shared) -> Result<Json<Vec<Service>>, Fail
     let overview = Overview::read(&*node.parts.store).await?;
     let names = overview.names();
     let services = names.iter().filter_map(|name| {
-        let view = node.parts.table.get(name).map(|cell| cell.view());
+        let view = node.parts.table.get_or_leaving(name).map(|cell| cell.view());
         overview.service(name, view.as_ref())
     });
     Ok(Json(services.collect()))
@@ -145,7 +145,7 @@ pub(super) async fn scale(
 }
 
 fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail> {
-    let cell = node.parts.table.get(name);
+    let cell = node.parts.table.get_or_leaving(name);
     let view = cell.as_ref().map(|cell| cell.view());
     let service = overview.service(name, view.as_ref())?;
     let definition = service.task.parse().ok();

@@ -69,7 +69,8 @@ pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::
     match output {
         Output::Json => output::json(&deleted)?,
         Output::Table => {
-            let lines = deleted.iter().map(|one| format!("service {} is deleted\n", one.name));
+            let how = if args.no_wait { "is being deleted" } else { "is deleted" };
+            let lines = deleted.iter().map(|one| format!("service {} {how}\n", one.name));
             output::text(&lines.collect::<String>())?;
         }
     }

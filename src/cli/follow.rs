@@ -80,8 +80,7 @@ pub(super) async fn until_gone(
         for name in left {
             match api.get::<ServiceDetail>(&["v1", "services", &name]).await {
                 Ok(detail) => {
-                    let in_flight = detail.service.in_flight;
-                    waits.show(&name, &format!("deleting, {in_flight} requests in flight"), false);
+                    waits.show(&name, &deleting(detail.service.in_flight), false);
                     still.push(name);
                 }
                 Err(error) if Told::is(&error, "service-not-found") => {
@@ -98,6 +97,13 @@ pub(super) async fn until_gone(
         }
         left = still;
         tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+fn deleting(in_flight: u32) -> String {
+    match in_flight {
+        1 => "deleting, 1 request in flight".to_owned(),
+        n => format!("deleting, {n} requests in flight"),
     }
 }
 

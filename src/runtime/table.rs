@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::model::Name;
@@ -22,6 +23,8 @@ const MOST_BROKEN: usize = 1_024;
 #[derive(Clone)]
 pub struct TaskTable {
     cells: Arc<DashMap<Name, Arc<ServiceCell>>>,
+    /// Services that were taken out and have requests in flight, for whoever waits for those.
+    leaving: Arc<Mutex<Vec<Arc<ServiceCell>>>>,
     shared: Arc<Shared>,
 }
 
@@ -30,7 +33,7 @@ impl TaskTable {
     pub fn new(loader: Loader) -> (Self, mpsc::Receiver<Name>) {
         let (broken, to_prepare) = mpsc::channel(MOST_BROKEN);
         let shared = Arc::new(Shared { loader, broken });
-        (Self { cells: Arc::default(), shared }, to_prepare)
+        (Self { cells: Arc::default(), leaving: Arc::default(), shared }, to_prepare)
     }
 
     /// The service, if this node has it.
@@ -44,9 +47,22 @@ impl TaskTable {
         Arc::clone(&self.cells.entry(name.clone()).or_insert_with(make))
     }
 
-    /// Takes the service out. Requests in flight go on.
-    pub fn remove(&self, name: &Name) -> Option<Arc<ServiceCell>> {
-        self.cells.remove(name).map(|(_, cell)| cell)
+    /// Takes the service out. Requests in flight go on, and [`Self::get_or_leaving`] finds it
+    /// until [`Self::forget`].
+    pub fn remove(&self, name: &Name) {
+        let mut leaving = self.leaving.lock();
+        leaving.extend(self.cells.remove(name).map(|(_, cell)| cell));
+    }
+
+    /// The service, if this node has it or had it last and its requests are waited for.
+    pub fn get_or_leaving(&self, name: &Name) -> Option<Arc<ServiceCell>> {
+        let last = || self.leaving.lock().iter().rfind(|cell| cell.name() == name).cloned();
+        self.get(name).or_else(last)
+    }
+
+    /// Lets go of a service that was taken out.
+    pub fn forget(&self, gone: &Arc<ServiceCell>) {
+        self.leaving.lock().retain(|cell| !Arc::ptr_eq(cell, gone));
     }
 
     /// Every service, in no order.
