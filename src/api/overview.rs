@@ -65,7 +65,7 @@ impl Overview {
             code,
             message,
             task: service.task.to_string(),
-            serving: None,
+            serving: serving(reports),
             routes: service.routes.iter().map(ToString::to_string).collect(),
             scale: (&service.scale).into(),
             queue: (&service.queue).into(),
@@ -125,6 +125,11 @@ fn state(
     }
 }
 
+/// What the first node that serves anything serves.
+fn serving(reports: &[GrantStatus]) -> Option<String> {
+    reports.iter().find_map(|report| Some(report.serving.as_ref()?.id.to_string()))
+}
+
 async fn statuses(
     store: &dyn Store,
     revision: Revision,
@@ -182,6 +187,7 @@ mod tests {
         let compiling = report("b", 2, GrantPhase::Compiling);
         assert_eq!(of(&[ready.clone(), compiling.clone()]), ServiceState::Compiling);
         let failed = report("c", 2, GrantPhase::Failed);
+        assert_eq!(serving(std::slice::from_ref(&failed)), None);
         assert_eq!(of(&[ready, compiling, failed]), ServiceState::Failed);
         let blocked = state(&service, Some("why".to_owned()), &[]);
         assert_eq!(blocked, (ServiceState::Blocked, None, "why".to_owned()));

@@ -81,14 +81,20 @@ pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::
         }
         Output::Table => {}
     }
+    failure(&outcomes).map_or(Ok(()), |told| Err(told.into()))
+}
+
+/// Which services failed, and what serves in their place.
+fn failure(outcomes: &BTreeMap<String, Outcome>) -> Option<Told> {
     let failed = outcomes.iter().filter(|(_, outcome)| outcome.state == ServiceState::Failed);
-    let failed: Vec<&str> = failed.map(|(name, _)| name.as_str()).collect();
-    match failed.first() {
-        None => Ok(()),
-        Some(first) => Err(Told::new(format!("failed: {}", failed.join(", ")))
-            .hint(format!("`wharf describe {first}` and `wharf logs {first}` say more"))
-            .into()),
-    }
+    let (first, _) = failed.clone().next()?;
+    let failed = failed.map(|(name, outcome)| match &outcome.earlier {
+        Some(earlier) => format!("{name} ({earlier} goes on serving)"),
+        None => name.clone(),
+    });
+    let failed: Vec<String> = failed.collect();
+    let hint = format!("`wharf describe {first}` and `wharf logs {first}` say more");
+    Some(Told::new(format!("failed: {}", failed.join(", "))).hint(hint))
 }
 
 /// A manifest as it was written, known to be valid.
@@ -203,6 +209,9 @@ fn with_outcomes(
             if let Some(code) = &outcome.code {
                 service["code"] = code.clone().into();
             }
+            if let Some(earlier) = &outcome.earlier {
+                service["serving"] = earlier.clone().into();
+            }
         }
     }
     Ok(value)
@@ -240,11 +249,15 @@ mod tests {
             state: ServiceState::Failed,
             code: Some("component-invalid".to_owned()),
             message: "why".to_owned(),
+            earlier: Some("hello:1".to_owned()),
         };
         let outcomes = BTreeMap::from([("hello".to_owned(), outcome)]);
         let json = with_outcomes(&applied, &outcomes).expect("plain data");
         assert_eq!(json["services"][0]["state"], "failed");
         assert_eq!(json["services"][0]["code"], "component-invalid");
+        assert_eq!(json["services"][0]["serving"], "hello:1");
+        let told = failure(&outcomes).expect("one failed").to_string();
+        assert_eq!(told, "failed: hello (hello:1 goes on serving)");
     }
 
     #[test]

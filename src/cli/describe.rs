@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::api::{ServiceDetail, Stats, TaskDefinition};
+use crate::api::{ServiceDetail, ServiceState, Stats, TaskDefinition};
 use crate::clock;
 use crate::model::Name;
 
@@ -35,8 +35,12 @@ fn page(detail: &ServiceDetail) -> String {
     page.line("service", &service.name);
     page.line("state", &state(detail));
     page.line("task", &service.task);
-    if service.serving.as_ref().is_some_and(|serving| *serving != service.task) {
-        page.line("serving", service.serving.as_deref().unwrap_or_default());
+    if let Some(earlier) = service.earlier() {
+        let why = match service.state {
+            ServiceState::Failed => format!("{} failed", service.task),
+            _ => format!("{} is not ready yet", service.task),
+        };
+        page.line("serving", &format!("{earlier} goes on serving: {why}"));
     }
     page.line("generation", &service.generation.to_string());
     page.line("routes", &service.routes.join(" "));

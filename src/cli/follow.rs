@@ -19,6 +19,8 @@ pub(super) struct Outcome {
     pub(super) state: ServiceState,
     pub(super) code: Option<String>,
     pub(super) message: String,
+    /// The definition that goes on serving, if it is not the wanted one.
+    pub(super) earlier: Option<String>,
 }
 
 impl Outcome {
@@ -33,6 +35,9 @@ impl Outcome {
         }
         if !self.message.is_empty() {
             text += &format!(": {}", self.message);
+        }
+        if let (ServiceState::Failed, Some(earlier)) = (self.state, &self.earlier) {
+            text += &format!("; {earlier} goes on serving");
         }
         text
     }
@@ -120,7 +125,8 @@ async fn look(api: &ApiClient, name: &str, generation: u64) -> anyhow::Result<Ou
     // Somebody may have changed it again: what is newer counts as well.
     let older = service.generation < generation;
     let state = if older { ServiceState::Pending } else { service.state };
-    Ok(Outcome { state, code: service.code, message: service.message })
+    let earlier = service.earlier().map(str::to_owned);
+    Ok(Outcome { state, code: service.code, message: service.message, earlier })
 }
 
 fn too_late<'a>(what: &str, names: impl Iterator<Item = &'a str>, timeout: Duration) -> Told {

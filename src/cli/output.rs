@@ -6,6 +6,8 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, TableStyle};
 use serde::Serialize;
 
+use crate::api::Service;
+
 /// What objects look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
@@ -95,6 +97,14 @@ pub(super) fn bytes(count: u64) -> String {
     match UNITS.iter().find(|(_, size)| count >= *size) {
         Some((unit, size)) => format!("{:.1} {unit}", count as f64 / *size as f64),
         None => format!("{count} B"),
+    }
+}
+
+/// What a service shall run, and what answers in its place where that is something else.
+pub(super) fn definition(service: &Service) -> String {
+    match service.earlier() {
+        Some(earlier) => format!("{} ({earlier} serves)", service.task),
+        None => service.task.clone(),
     }
 }
 

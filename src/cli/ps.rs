@@ -51,7 +51,7 @@ fn rows(entry: &Entry) -> Vec<Vec<String>> {
         service.state.to_string(),
         format!("{} of {}", service.tasks, scale(service)),
         format!("{} + {} waiting", service.in_flight, service.waiting),
-        service.task.clone(),
+        output::definition(service),
         output::routes(&service.routes),
     ]];
     rows.extend(entry.running.iter().map(|task| {

@@ -28,7 +28,7 @@ fn row(service: &Service) -> Vec<String> {
         scale(service),
         service.in_flight.to_string(),
         service.waiting.to_string(),
-        service.task.clone(),
+        output::definition(service),
         output::routes(&service.routes),
     ]
 }

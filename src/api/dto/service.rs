@@ -26,7 +26,8 @@ pub struct Service {
     /// The task definition that it shall run.
     #[schema(example = "hello:1")]
     pub task: String,
-    /// The task definition that answers requests now, on the node that answers.
+    /// The task definition that answers requests now: on the node that answers if it has the
+    /// service, else on one that reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<String>,
     /// Which requests it answers.
@@ -44,6 +45,13 @@ pub struct Service {
     pub in_flight: u32,
     /// Requests that wait for a task.
     pub waiting: u32,
+}
+
+impl Service {
+    /// The definition that serves in place of the wanted one, if another does.
+    pub fn earlier(&self) -> Option<&str> {
+        self.serving.as_deref().filter(|serving| *serving != self.task)
+    }
 }
 
 /// How far a service is.
@@ -155,6 +163,9 @@ pub struct Status {
     pub generation: u64,
     /// The task definition that it speaks of.
     pub task: String,
+    /// The task definition that the node serves meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<String>,
     /// A stable code when it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -217,6 +228,7 @@ impl From<&model::GrantStatus> for Status {
             state: status.phase.into(),
             generation: status.generation,
             task: status.definition.to_string(),
+            serving: status.serving.as_ref().map(|serving| serving.id.to_string()),
             code: status.code.clone(),
             message: status.message.clone(),
             at_ms: status.at_ms,
