@@ -125,7 +125,7 @@ fn read_named<T>(
 
 fn empty() -> Problem {
     Problem::new("", "the manifest declares no task and no service").hint(
-        "declare one: `[task.hello]` with `image = \"registry/hello:1\"`, \
+        "declare one: `[task.hello]` with `image = \"wharf.internal/hello:1\"`, \
          and `[service.hello]` with `route = \"hello.localhost/*\"`",
     )
 }

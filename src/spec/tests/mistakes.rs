@@ -77,7 +77,7 @@ const TWENTY_FOUND: [Row; 23] = [
     (17, "task.b.env.PI", "3.14", "found a float", "in quotes"),
     (18, "task.b.limits.headers", "2MiB", "expected 1B to 1MiB", "from 1B to 1MiB"),
     (18, "task.b.limits.handles", "-1", "a negative number", "from 1 to 100000"),
-    (20, "task.c", "", "neither `image` nor `component`", "write `image = \"registry/c:1\"`"),
+    (20, "task.c", "", "neither `image` nor `component`", "write `image = \"wharf.internal/c:1\"`"),
     (21, "task.c.cpu", "256", "expected an integer, found text", "write 256, without quotes"),
     (24, "service.s.task", "Nope", "`N` cannot stand in a name", "write `nope`"),
     (25, "service.s.routes", "s.localhost/*", "unknown key", "did you mean `route`?"),
