@@ -13,7 +13,7 @@ use registry::{Client, ContentStore, Server as RegistryServer};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::agent::{Agent, AgentParts, Images};
+use crate::agent::{Agent, AgentParts, Images, Pulls};
 use crate::api::{Api, ApiParts};
 use crate::config::NodeConfig;
 use crate::control::Control;
@@ -184,6 +184,7 @@ fn assemble(
     let registry = RegistryServer::open(data("registry")).map_err(ServeError::Registry)?;
     let node = this_node(config, machine, &engine);
     let ready = Arc::new(AtomicBool::new(false));
+    let pulls = Pulls::default();
     let api = Api::new(ApiParts {
         store: store.clone(),
         table: table.clone(),
@@ -191,6 +192,7 @@ fn assemble(
         loader: loader.clone(),
         compiler: compiler.clone(),
         images: client,
+        pulls: pulls.clone(),
         registry: registry.clone(),
         node: node.id.clone(),
         api_address,
@@ -201,6 +203,7 @@ fn assemble(
         node,
         store,
         images,
+        pulls,
         compiler,
         cache,
         loader,

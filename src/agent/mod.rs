@@ -12,6 +12,7 @@
 mod grants;
 mod prepare;
 mod images;
+mod pulls;
 mod report;
 mod routes;
 
@@ -30,6 +31,7 @@ use crate::shutdown::Shutdown;
 use crate::store::{self, Op, Store, Txn, codec, keys};
 
 pub use images::{Images, ImagesError, OWN_REGISTRY, reachable};
+pub use pulls::{Pulled, Pulls};
 
 use grants::{Change, Grants};
 use prepare::Preparer;
@@ -50,6 +52,8 @@ pub struct AgentParts {
     pub store: Arc<dyn Store>,
     /// Where components come from.
     pub images: Images,
+    /// How far they are.
+    pub pulls: Pulls,
     /// Makes them runnable.
     pub compiler: Compiler,
     /// Keeps what the compiler made.

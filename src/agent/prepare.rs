@@ -162,7 +162,13 @@ impl Preparer {
         }
         let message = format!("pulling {}", definition.pinned_image());
         self.report(GrantPhase::Pulling, None, &message).await;
-        Ok(self.parts.images.pull(definition, &|_| {}).await?)
+        self.pull().await
+    }
+
+    async fn pull(&self) -> Result<Digest, Error> {
+        let pull = self.parts.pulls.begin(&self.grant.service);
+        let report = |progress| pull.report(progress);
+        Ok(self.parts.images.pull(&self.grant.definition, &report).await?)
     }
 
     async fn make_runnable(&self, component: Digest) -> Result<Arc<Loaded>, Error> {
@@ -177,7 +183,7 @@ impl Preparer {
         let wasm = match self.parts.images.read(component).await? {
             Some(wasm) => wasm,
             None => {
-                self.parts.images.pull(&self.grant.definition, &|_| {}).await?;
+                self.pull().await?;
                 let read = self.parts.images.read(component).await?;
                 read.ok_or_else(|| CompileError::Failed("the component vanished".to_owned()))?
             }

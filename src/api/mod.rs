@@ -43,6 +43,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::agent::Pulls;
 use crate::model::{ByteSize, NodeId};
 use crate::runtime::{Compiler, Loader, Runtime, TaskTable};
 use crate::shutdown::Shutdown;
@@ -68,6 +69,8 @@ pub struct ApiParts {
     pub compiler: Compiler,
     /// Resolves tags to digests.
     pub images: registry::Client,
+    /// How far the images are that the agent pulls.
+    pub pulls: Pulls,
     /// The embedded registry.
     pub registry: registry::Server,
     /// This node.

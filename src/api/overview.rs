@@ -73,6 +73,7 @@ impl Overview {
             tasks: 0,
             in_flight: 0,
             waiting: 0,
+            pull: None,
         }
     }
 
@@ -98,6 +99,7 @@ impl Overview {
             tasks: 0,
             in_flight: 0,
             waiting: 0,
+            pull: None,
         })
     }
 }

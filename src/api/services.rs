@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
 use crate::model::{self, Name, duration};
+use crate::runtime::ServiceView;
 use crate::store::{self, Cond, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
 use crate::telemetry::{HistogramSnapshot, StatsSnapshot};
 
@@ -39,7 +40,7 @@ pub(super) async fn list(State(node): Shared) -> Result<Json<Vec<Service>>, Fail
     let names = overview.names();
     let services = names.iter().filter_map(|name| {
         let view = node.parts.table.get_or_leaving(name).map(|cell| cell.view());
-        overview.service(name, view.as_ref())
+        service(&node, &overview, name, view.as_ref())
     });
     Ok(Json(services.collect()))
 }
@@ -144,10 +145,21 @@ pub(super) async fn scale(
     Err(Failure::Conflict)
 }
 
+/// A service with what only this node knows of it.
+fn service(
+    node: &Node,
+    overview: &Overview,
+    name: &Name,
+    view: Option<&ServiceView>,
+) -> Option<Service> {
+    let pull = node.parts.pulls.get(name).map(Into::into);
+    Some(Service { pull, ..overview.service(name, view)? })
+}
+
 fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail> {
     let cell = node.parts.table.get_or_leaving(name);
     let view = cell.as_ref().map(|cell| cell.view());
-    let service = overview.service(name, view.as_ref())?;
+    let service = service(node, overview, name, view.as_ref())?;
     let definition = service.task.parse().ok();
     let definition = definition.and_then(|id| overview.snapshot.definitions.get(&id));
     let serving = service.serving.clone().unwrap_or_default();

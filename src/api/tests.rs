@@ -91,6 +91,7 @@ async fn start() -> Running {
         loader,
         compiler: Compiler::new(engine, cache, 1).expect("a compiler"),
         images: registry::Client::new(registry::ClientConfig::default()).expect("a client"),
+        pulls: crate::agent::Pulls::default(),
         registry: registry::Server::open(data("registry")).expect("a registry"),
         node: "local".parse().expect("a name"),
         api_address,

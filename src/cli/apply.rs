@@ -250,6 +250,7 @@ mod tests {
             code: Some("component-invalid".to_owned()),
             message: "why".to_owned(),
             earlier: Some("hello:1".to_owned()),
+            pull: None,
         };
         let outcomes = BTreeMap::from([("hello".to_owned(), outcome)]);
         let json = with_outcomes(&applied, &outcomes).expect("plain data");

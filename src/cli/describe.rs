@@ -77,6 +77,9 @@ fn state(detail: &ServiceDetail) -> String {
     if !service.message.is_empty() {
         state += &format!(": {}", service.message);
     }
+    if let Some(pull) = service.pull {
+        state += &format!(" ({})", output::bytes_of(pull.done_bytes, pull.total_bytes));
+    }
     state
 }
 

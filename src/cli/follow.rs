@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::api::{ServiceDetail, ServiceState};
+use crate::api::{Pull, ServiceDetail, ServiceState};
 use crate::clock;
 
 use super::client::ApiClient;
+use super::output::bytes_of;
 use super::progress::Waits;
 use super::told::Told;
 
@@ -21,9 +22,17 @@ pub(super) struct Outcome {
     pub(super) message: String,
     /// The definition that goes on serving, if it is not the wanted one.
     pub(super) earlier: Option<String>,
+    /// How far its image is while it is pulled.
+    pub(super) pull: Option<Pull>,
 }
 
 impl Outcome {
+    /// What moves, for a terminal.
+    fn live(&self) -> Option<String> {
+        let Pull { done_bytes, total_bytes } = self.pull?;
+        Some(format!("pulling {}", bytes_of(done_bytes, total_bytes)))
+    }
+
     fn text(&self) -> String {
         let mut text = self.state.to_string();
         if self.message.starts_with(&text) {
@@ -60,7 +69,8 @@ pub(super) async fn until_settled(
         }
         for (name, generation) in open {
             let outcome = look(api, &name, generation).await?;
-            waits.show(&name, &outcome.text(), is_settled(Some(&outcome)));
+            let live = outcome.live();
+            waits.show(&name, &outcome.text(), live.as_deref(), is_settled(Some(&outcome)));
             outcomes.insert(name, outcome);
         }
         if clock::now() >= deadline && !outcomes.values().all(|o| is_settled(Some(o))) {
@@ -85,11 +95,11 @@ pub(super) async fn until_gone(
         for name in left {
             match api.get::<ServiceDetail>(&["v1", "services", &name]).await {
                 Ok(detail) => {
-                    waits.show(&name, &deleting(detail.service.in_flight), false);
+                    waits.show(&name, &deleting(detail.service.in_flight), None, false);
                     still.push(name);
                 }
                 Err(error) if Told::is(&error, "service-not-found") => {
-                    waits.show(&name, "gone", true);
+                    waits.show(&name, "gone", None, true);
                 }
                 Err(error) => return Err(error),
             }
@@ -126,7 +136,8 @@ async fn look(api: &ApiClient, name: &str, generation: u64) -> anyhow::Result<Ou
     let older = service.generation < generation;
     let state = if older { ServiceState::Pending } else { service.state };
     let earlier = service.earlier().map(str::to_owned);
-    Ok(Outcome { state, code: service.code, message: service.message, earlier })
+    let pull = service.pull.filter(|_| state == ServiceState::Pulling);
+    Ok(Outcome { state, code: service.code, message: service.message, earlier, pull })
 }
 
 fn too_late<'a>(what: &str, names: impl Iterator<Item = &'a str>, timeout: Duration) -> Told {

@@ -91,12 +91,21 @@ pub(super) fn short_digest(digest: &str) -> &str {
     digest.get(..19).unwrap_or(digest)
 }
 
+const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
 /// A number of bytes, rounded for people.
 pub(super) fn bytes(count: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.iter().find(|(_, size)| count >= *size) {
         Some((unit, size)) => format!("{:.1} {unit}", count as f64 / *size as f64),
         None => format!("{count} B"),
+    }
+}
+
+/// How much of a number of bytes is there, in the unit of the whole: `12.4 of 30.1 MiB`.
+pub(super) fn bytes_of(done: u64, total: u64) -> String {
+    match UNITS.iter().find(|(_, size)| total >= *size) {
+        Some((_, size)) => format!("{:.1} of {}", done as f64 / *size as f64, bytes(total)),
+        None => format!("{done} of {}", bytes(total)),
     }
 }
 
@@ -126,6 +135,9 @@ mod tests {
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(1_536), "1.5 KiB");
         assert_eq!(bytes(64 << 20), "64.0 MiB");
+        assert_eq!(bytes_of(13 << 20, 30 << 20), "13.0 of 30.0 MiB");
+        assert_eq!(bytes_of(512, 1 << 20), "0.0 of 1.0 MiB");
+        assert_eq!(bytes_of(1, 20), "1 of 20 B");
         let digest = registry::Digest::of(b"x").to_string();
         assert_eq!(short_digest(&digest).len(), 19);
         assert_eq!(routes(&["a/*".to_owned(), "b/*".to_owned()]), "a/* +1");

@@ -87,8 +87,9 @@ impl Waits {
         Self { bars: is_watched().then(MultiProgress::new), shown: BTreeMap::new() }
     }
 
-    /// Shows how far something is; what was said already is not repeated.
-    pub(super) fn show(&mut self, name: &str, text: &str, done: bool) {
+    /// Shows how far something is; what was said already is not repeated. `live` is what a
+    /// terminal shows instead, where what moves would be a flood of lines.
+    pub(super) fn show(&mut self, name: &str, text: &str, live: Option<&str>, done: bool) {
         let bars = self.bars.as_ref();
         let (last, bar) = self.shown.entry(name.to_owned()).or_insert_with(|| {
             let bar = bars.map(|bars| {
@@ -100,6 +101,7 @@ impl Waits {
             });
             (String::new(), bar)
         });
+        let text = live.filter(|_| bar.is_some()).unwrap_or(text);
         if last == text {
             return;
         }

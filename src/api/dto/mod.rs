@@ -12,6 +12,6 @@ pub use applied::{Applied, AppliedService, AppliedTask, Change, ManifestProblem}
 pub use logs::{LogEntry, LogGap, LogLine};
 pub use node::{Health, Live, Node, Version};
 pub use service::{
-    Deleted, Queue, Scale, ScaleChange, Service, ServiceDetail, ServiceState, Stats, Status,
+    Deleted, Pull, Queue, Scale, ScaleChange, Service, ServiceDetail, ServiceState, Stats, Status,
 };
 pub use task::{Limits, Task, TaskDefinition};

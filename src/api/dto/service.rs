@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::agent::Pulled;
 use crate::model::{self, duration};
 
 use super::task::{Task, TaskDefinition};
@@ -45,6 +46,18 @@ pub struct Service {
     pub in_flight: u32,
     /// Requests that wait for a task.
     pub waiting: u32,
+    /// How far its image is while the node that answers pulls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<Pull>,
+}
+
+/// How far an image is that is being pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pull {
+    /// Bytes that are here.
+    pub done_bytes: u64,
+    /// Bytes that there will be, as far as is known.
+    pub total_bytes: u64,
 }
 
 impl Service {
@@ -207,6 +220,12 @@ pub struct Deleted {
     pub name: String,
     /// The revision of the store from which on it is not there.
     pub revision: u64,
+}
+
+impl From<Pulled> for Pull {
+    fn from(pulled: Pulled) -> Self {
+        Self { done_bytes: pulled.done_bytes, total_bytes: pulled.total_bytes }
+    }
 }
 
 impl From<&model::Scale> for Scale {
