@@ -3,6 +3,7 @@
 mod folder;
 mod limits;
 mod ports;
+mod state;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -69,7 +70,9 @@ impl Check {
 
 pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::Result<ExitCode> {
     let mut checks = limits::check(&Machine::read());
-    checks.extend(folder::check(&args.data.resolve()?));
+    let folder = args.data.resolve()?;
+    checks.extend(folder::check(&folder));
+    checks.extend(state::check(&folder).await);
     checks.extend(ports::check(api, args.listen, args.api_listen).await);
     match output {
         Output::Json => output::json(&checks)?,
