@@ -9,10 +9,11 @@ WASM_TASKS_WIT := $(wildcard $(WASM_TASKS)/wit/*.wit $(WASM_TASKS)/wit/deps/*.wi
 
 .PHONY: wasm-tasks wasm-tasks-lint wasm-tasks-js wasm-tasks-python
 
-# Every guest in Rust: target/wasm32-wasip2/release/*.wasm, and p1 under wasm32-wasip1.
+# Every guest in Rust: target/wasm32-wasip2/release/*.wasm. Under wasm32-wasip1 come the core
+# modules: p1, and env, of which a node makes the same service as of its component.
 wasm-tasks: wasm-tasks-target-wasm32-wasip2 wasm-tasks-target-wasm32-wasip1
 	cargo build --release --target wasm32-wasip2 $(WASM_TASKS_CARGO)
-	cargo build --release --target wasm32-wasip1 --package p1 $(WASM_TASKS_CARGO)
+	cargo build --release --target wasm32-wasip1 --package p1 --package env $(WASM_TASKS_CARGO)
 
 wasm-tasks-lint: wasm-tasks-target-wasm32-wasip2
 	cargo fmt --all --check --manifest-path $(WASM_TASKS)/Cargo.toml

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Node, guest, ran, serve_command, wat};
+use crate::support::{Node, guest, preview1_guest, ran, serve_command, wat};
 
 /// Applies a component that cannot be deployed, and returns what the user is told.
 fn refused(node: &Node, name: &str, wasm: &[u8]) -> String {
@@ -18,13 +18,11 @@ fn refused(node: &Node, name: &str, wasm: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn components_that_cannot_run_are_refused_when_they_are_deployed() {
     let node = Node::start();
-    let p1 =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/wasm-tasks/target/wasm32-wasip1/release/p1.wasm");
     let hello = guest("hello");
     for (name, wasm, code, words) in [
         ("unknown", wat("needs-unknown-import"), "component-unlinkable", "acme:missing"),
         ("core", wat("not-a-component"), "component-core-module", "core module"),
-        ("command", std::fs::read(p1).expect("built"), "component-not-http", "incoming-handler"),
+        ("command", preview1_guest("p1"), "component-not-http", "incoming-handler"),
         ("huge", wat("huge-initial-memory"), "memory-too-small", "instance_memory"),
         ("starts", wat("start-loops"), "component-start-failed", "fuel"),
         ("garbage", b"\0asm\x0d\0\x01\0garbage".to_vec(), "component-invalid", "not valid"),

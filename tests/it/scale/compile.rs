@@ -4,7 +4,7 @@ use registry::Digest;
 use wharf::model::ByteSize;
 use wharf::runtime::{CompileError, LoadError};
 
-use crate::support::{Front, ServiceOptions, guest, wat};
+use crate::support::{Front, ServiceOptions, guest, preview1_guest, wat};
 
 async fn compile(front: &Front, wasm: &[u8]) -> Result<(), CompileError> {
     front.compiler.compile(Digest::of(wasm), wasm.to_vec().into()).await
@@ -82,9 +82,7 @@ async fn an_import_that_nobody_provides_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_does_not_answer_http_is_refused() {
     let front = Front::start().await;
-    let p1 = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("wasm-tasks/target/wasm32-wasip1/release/p1.wasm");
-    let p1 = std::fs::read(p1).expect("the sample tasks are built with `make wasm-tasks`");
+    let p1 = preview1_guest("p1");
     let error = try_out(&front, &p1, ServiceOptions::default()).await.expect_err("refused");
     assert_eq!(error.code(), "component-not-http", "{error}");
     assert!(error.to_string().contains("wasi:http/incoming-handler"), "{error}");

@@ -7,7 +7,7 @@ mod h2;
 mod raw;
 
 pub use front::{Front, ServiceOptions, error_of};
-pub use guests::{guest, wat};
+pub use guests::{guest, preview1_guest, wat};
 pub use h2::H2;
 pub use node::{Node, ran, serve_command, serve_on, wait_for};
 pub use raw::{Answer, End, Raw, eventually, within};
