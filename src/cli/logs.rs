@@ -11,7 +11,7 @@ use crate::model::Name;
 
 use super::args;
 use super::client::ApiClient;
-use super::output::{self, Output, say};
+use super::output::{self, Output, Unprinted, say};
 use super::told::Told;
 
 /// How long a follower waits before it connects again: as long as a node takes to start.
@@ -78,7 +78,7 @@ pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::
         let mut away = false;
         loop {
             // Only what failed to be written is this program's own failure.
-            if let Some(error) = broke.filter(|error| error.is::<std::io::Error>()) {
+            if let Some(error) = broke.filter(|error| error.is::<Unprinted>()) {
                 return Err(error);
             }
             tokio::time::sleep(PAUSE).await;

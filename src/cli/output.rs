@@ -68,11 +68,17 @@ pub(super) fn table(
     text(&lines.concat())
 }
 
+/// Why nothing more can be printed. Apart from every other failure to write: whoever closes the
+/// output has seen enough, a registry that closes a connection has not.
+#[derive(Debug, thiserror::Error)]
+#[error("the output cannot be written")]
+pub(super) struct Unprinted(#[from] pub(super) io::Error);
+
 /// Writes text to standard output; colours reach terminals only.
 pub(super) fn text(text: &str) -> anyhow::Result<()> {
     let mut stdout = anstream::stdout();
-    stdout.write_all(text.as_bytes())?;
-    Ok(stdout.flush()?)
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    Ok(written.map_err(Unprinted)?)
 }
 
 /// Tells a person something: standard error.

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use crate::api::{ManifestProblem, Problem};
 use crate::spec;
 
+use super::output::Unprinted;
+
 /// The exit code of a command that failed.
 const FAILED: u8 = 1;
 /// The exit code of a command that was asked for wrongly, as clap's.
@@ -85,10 +87,8 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let io = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().map(io::Error::kind) == Some(io::ErrorKind::BrokenPipe)
-    };
-    error.chain().any(io)
+    let unprinted = error.downcast_ref::<Unprinted>();
+    unprinted.is_some_and(|error| error.0.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn text(error: &anyhow::Error) -> String {
@@ -96,21 +96,32 @@ fn text(error: &anyhow::Error) -> String {
     const CYAN: &str = "\x1b[1;36m";
     const RESET: &str = "\x1b[0m";
     let told = error.downcast_ref::<Told>();
-    // Errors of libraries may bring a hint of their own as their last line.
-    let whole = format!("{error:#}");
-    let (message, own_hint) = match whole.split_once("\nhint: ") {
-        Some((message, hint)) => (message, Some(hint)),
-        None => (whole.as_str(), None),
-    };
+    let (message, own_hint) = said_and_hinted(error);
     let mut text = String::new();
     for problem in told.iter().flat_map(|told| &told.problems) {
         text += &format!("{}\n\n", spec_problem(problem));
     }
     text += &format!("{RED}error:{RESET} {message}\n");
-    if let Some(hint) = told.and_then(|told| told.hint.as_deref()).or(own_hint) {
+    if let Some(hint) = told.and_then(|told| told.hint.as_deref()).or(own_hint.as_deref()) {
         text += &format!("{CYAN}hint:{RESET} {hint}\n");
     }
     text
+}
+
+/// The error with its sources on one line, and the first hint among them: errors of libraries
+/// bring hints of their own as their last line.
+fn said_and_hinted(error: &anyhow::Error) -> (String, Option<String>) {
+    let (mut said, mut hint) = (Vec::new(), None);
+    for cause in error.chain().map(ToString::to_string) {
+        match cause.split_once("\nhint: ") {
+            Some((cause, own)) => {
+                said.push(cause.to_owned());
+                hint = hint.or_else(|| Some(own.to_owned()));
+            }
+            None => said.push(cause),
+        }
+    }
+    (said.join(": "), hint)
 }
 
 fn spec_problem(problem: &ManifestProblem) -> spec::Problem {
@@ -132,6 +143,17 @@ mod tests {
         assert_eq!(plain(&told.into()), "error: no node answers\nhint: start one\n");
         let own = anyhow::anyhow!("not found\nhint: push it first");
         assert_eq!(plain(&own), "error: not found\nhint: push it first\n");
+        let caused = anyhow::anyhow!("refused").context("not reached\nhint: start it");
+        assert_eq!(plain(&caused), "error: not reached: refused\nhint: start it\n");
+    }
+
+    #[test]
+    fn only_who_closes_the_output_has_seen_enough() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_closed_pipe(&Unprinted::from(broken()).into()));
+        assert!(!is_closed_pipe(&anyhow::Error::new(broken()).context("the registry hung up")));
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(!is_closed_pipe(&Unprinted::from(full).into()));
     }
 
     #[test]
