@@ -22,6 +22,9 @@ const RETRY_AFTER: [Duration; 5] = [
     Duration::from_secs(60),
 ];
 
+/// What begins the line on which an error says what to do.
+const HINT: &str = "\nhint: ";
+
 /// Why a grant cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -52,15 +55,16 @@ impl Error {
         }
     }
 
-    /// The error with its sources.
-    fn message(&self) -> String {
-        let mut message = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
-        message
+    /// The error with its sources and this note, then the hints that they bring.
+    fn message(&self, note: &str) -> String {
+        let sources = std::iter::successors(Some(self as &dyn std::error::Error), |e| e.source());
+        let texts: Vec<String> = sources.map(ToString::to_string).collect();
+        let split = |text: &String| match text.split_once(HINT) {
+            Some((said, hint)) => (said.to_owned(), format!("{HINT}{hint}")),
+            None => (text.clone(), String::new()),
+        };
+        let (said, hints): (Vec<_>, Vec<_>) = texts.iter().map(split).unzip();
+        format!("{}{note}{}", said.join(": "), hints.concat())
     }
 }
 
@@ -95,14 +99,14 @@ impl Preparer {
                     Err(error) => error,
                 }
             };
-            let message = error.message();
             self.cell.give_up();
             if !error.is_retryable() {
+                let message = error.message("");
                 self.report(GrantPhase::Failed, Some(error.code()), &message).await;
                 return;
             }
             let pause = RETRY_AFTER[attempt.min(RETRY_AFTER.len() - 1)];
-            let message = format!("{message} (next attempt in {}s)", pause.as_secs());
+            let message = error.message(&format!(" (next attempt in {}s)", pause.as_secs()));
             self.report(GrantPhase::Pulling, Some(error.code()), &message).await;
             tokio::time::sleep(pause).await;
         }

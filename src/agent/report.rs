@@ -20,9 +20,11 @@ pub(super) async fn report(
 ) {
     let mut message = message.to_owned();
     message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
-    match phase {
-        GrantPhase::Failed => tracing::warn!(service = %grant.service,
+    match (phase, code) {
+        (GrantPhase::Failed, _) => tracing::warn!(service = %grant.service,
             definition = %grant.definition.id, code, message, "the deployment failed"),
+        (_, Some(code)) => tracing::warn!(service = %grant.service,
+            definition = %grant.definition.id, code, message, "the deployment is tried again"),
         _ => tracing::info!(service = %grant.service, definition = %grant.definition.id,
             phase = ?phase, message, "deployment"),
     }
