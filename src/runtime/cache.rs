@@ -46,10 +46,15 @@ pub struct CacheKey(blake3::Hash);
 impl CacheKey {
     /// The key of a component for this engine.
     pub fn of(engine: &Engine, component: &Digest) -> Self {
-        let mut compatibility = HashInto(blake3::Hasher::new());
-        engine.wasmtime().precompile_compatibility_hash().hash(&mut compatibility);
-        let mut hasher = compatibility.0;
-        hasher.update(module_version().as_bytes());
+        let compatibility = engine.wasmtime().precompile_compatibility_hash();
+        Self::derive(&compatibility, &module_version(), component)
+    }
+
+    fn derive(compatibility: &impl Hash, version: &str, component: &Digest) -> Self {
+        let mut hasher = HashInto(blake3::Hasher::new());
+        compatibility.hash(&mut hasher);
+        let mut hasher = hasher.0;
+        hasher.update(version.as_bytes());
         hasher.update(component.to_string().as_bytes());
         Self(hasher.finalize())
     }
@@ -222,4 +227,95 @@ fn read_or_make_key(dir: &Path) -> io::Result<[u8; 32]> {
     temp.persist(&path).map_err(|error| error.error)?;
     File::open(dir)?.sync_all()?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::engine::{ResetPolicy, WASMTIME_VERSION};
+    use super::super::machine::Machine;
+    use super::*;
+
+    struct Fixture {
+        engine: Engine,
+        dir: tempfile::TempDir,
+        component: Digest,
+        code: Vec<u8>,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let machine = Machine { max_mappings: 12_000, ..Machine::read() };
+            let engine = Engine::new(&machine, ResetPolicy::Auto).expect("an engine");
+            let wasm = wat::parse_str("(component)").expect("valid");
+            let code = engine.wasmtime().precompile_component(&wasm).expect("valid");
+            let dir = tempfile::tempdir().expect("a folder");
+            Self { engine, dir, component: Digest::of(&wasm), code }
+        }
+
+        fn cache(&self) -> AotCache {
+            AotCache::open(self.dir.path()).expect("a cache")
+        }
+
+        fn key(&self) -> CacheKey {
+            CacheKey::of(&self.engine, &self.component)
+        }
+
+        fn loads(&self, cache: &AotCache) -> bool {
+            cache.load(&self.engine, &self.key()).expect("readable").is_some()
+        }
+
+        /// The keys that this component has elsewhere.
+        fn foreign_keys(&self) -> Vec<(&'static str, CacheKey)> {
+            let here = self.engine.wasmtime().precompile_compatibility_hash();
+            let version = module_version();
+            let (wasmtime, ours) = version.split_once('+').expect("both versions");
+            assert_eq!(wasmtime, WASMTIME_VERSION);
+            let derive = |version: &str| CacheKey::derive(&here, version, &self.component);
+            vec![
+                ("another wasmtime", derive(&format!("{wasmtime}1+{ours}"))),
+                ("another Wharf", derive(&version.replace(env!("CARGO_PKG_VERSION"), "99.0.0"))),
+                ("another format", derive(&format!("{version}1"))),
+                ("another engine", CacheKey::derive(&(&here, 1), &version, &self.component)),
+                ("another component", CacheKey::of(&self.engine, &Digest::of(b"another"))),
+            ]
+        }
+    }
+
+    #[test]
+    fn code_that_was_made_elsewhere_is_not_found() {
+        let it = Fixture::new();
+        let cache = it.cache();
+        for (what, foreign) in it.foreign_keys() {
+            cache.store(&foreign, &it.code).expect("stored");
+            assert!(!cache.contains(&it.key()) && !it.loads(&cache), "{what}");
+        }
+        cache.store(&it.key(), &it.code).expect("stored");
+        assert!(cache.contains(&it.key()) && it.loads(&cache));
+    }
+
+    #[test]
+    fn code_that_was_made_elsewhere_is_removed_under_our_name() {
+        let it = Fixture::new();
+        let cache = it.cache();
+        for (what, foreign) in it.foreign_keys() {
+            cache.store(&foreign, &it.code).expect("stored");
+            for extension in ["cwasm", "mac"] {
+                let (from, to) =
+                    (cache.path(&foreign, extension), cache.path(&it.key(), extension));
+                fs::copy(from, to).expect("copied");
+            }
+            assert!(!it.loads(&cache), "{what}");
+            assert!(!cache.contains(&it.key()), "{what}: it is still there");
+        }
+    }
+
+    #[test]
+    fn code_of_a_node_with_another_key_is_removed() {
+        let it = Fixture::new();
+        it.cache().store(&it.key(), &it.code).expect("stored");
+        assert!(it.loads(&it.cache()), "the key outlives the process");
+        fs::write(it.dir.path().join(KEY_FILE), [7; 32]).expect("written");
+        let cache = it.cache();
+        assert!(!it.loads(&cache) && !cache.contains(&it.key()));
+    }
 }

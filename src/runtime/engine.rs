@@ -18,8 +18,8 @@ use super::ticker::Ticker;
 /// wasmtime's full version, patch level included: `Cargo.lock`'s, read by the build script.
 pub(super) const WASMTIME_VERSION: &str = env!("WHARF_WASMTIME_VERSION");
 
-/// Counts changes of ours that make compiled code unusable: the engine's configuration, the fuel
-/// costs, the cache format.
+/// Counts changes of ours, between two releases, that make compiled code unusable: the engine's
+/// configuration, the fuel costs, the cache format.
 const ABI: u32 = 2;
 
 /// Instances that an engine holds at most, however large the machine: a slot takes 4 GiB of
@@ -216,9 +216,10 @@ impl Engine {
     }
 }
 
-/// The text that stands for everything that compiled code depends on besides the component.
+/// The text that stands for the programs that compiled code depends on. Wharf's version is that
+/// of the adapter and the encoder that make components of core modules.
 pub(super) fn module_version() -> String {
-    format!("{WASMTIME_VERSION}+wharf.{ABI}")
+    format!("{WASMTIME_VERSION}+wharf.{}.{ABI}", env!("CARGO_PKG_VERSION"))
 }
 
 /// What tenants do not need is off: each of these features had its security advisories.
