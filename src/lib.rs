@@ -16,6 +16,7 @@ pub mod reconciler;
 pub mod clock;
 pub mod telemetry;
 pub mod shutdown;
+pub mod listener;
 pub mod store;
 pub mod runtime;
 pub mod agent;

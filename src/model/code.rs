@@ -12,6 +12,8 @@ pub enum Code {
     Ok,
     /// The client went away first.
     ClientClosed,
+    /// The client stopped taking the response.
+    ClientStalled,
     /// The request used up its fuel.
     FuelExhausted,
     /// The request ran into the memory cap of its instance, its task or the node.
@@ -62,9 +64,10 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Ok,
         Self::ClientClosed,
+        Self::ClientStalled,
         Self::FuelExhausted,
         Self::MemoryExceeded,
         Self::GuestTrapped,
@@ -95,6 +98,7 @@ impl Code {
         match self {
             Self::Ok => "ok",
             Self::ClientClosed => "client-closed",
+            Self::ClientStalled => "client-stalled",
             Self::FuelExhausted => "fuel-exhausted",
             Self::MemoryExceeded => "memory-exceeded",
             Self::GuestTrapped => "guest-trapped",
@@ -126,7 +130,7 @@ impl Code {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Ok => StatusCode::OK,
-            Self::ClientClosed | Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::ClientClosed | Self::ClientStalled | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -156,6 +160,7 @@ impl Code {
         match self {
             Self::Ok => "The request was answered",
             Self::ClientClosed => "The client closed the connection",
+            Self::ClientStalled => "The client stopped taking the response",
             Self::FuelExhausted => "The request used up its fuel",
             Self::MemoryExceeded => "The request needed more memory than its task may use",
             Self::GuestTrapped => "The service failed while it handled the request",

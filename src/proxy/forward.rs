@@ -10,6 +10,7 @@ use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use crate::listener::Serve;
 use crate::model::{Code, Limits};
 use crate::runtime::{Invocation, Reply, ReplyBody, Routes, Runtime, ServiceCell, Slot};
 use crate::telemetry::{AccessLog, Exchange, ExchangeStart};
@@ -18,6 +19,7 @@ use super::admit::{Admitted, admit, header_bytes};
 use super::headers::{self, REQUEST_ID};
 use super::problem;
 use super::request_body::RequestBody;
+use super::response_body::ResponseBody;
 
 const COLD_START: HeaderName = HeaderName::from_static("wharf-cold-start");
 
@@ -50,38 +52,6 @@ impl Front {
         body_idle: Duration,
     ) -> Self {
         Self { routes, runtime, log, body_idle, ids: RequestIds::new() }
-    }
-
-    /// Answers the request, whatever happens.
-    pub(super) async fn handle(&self, request: Request<Incoming>, client: SocketAddr) -> Reply {
-        let (head, body) = request.into_parts();
-        let admitted = admit(&head);
-        let is_head = head.method == http::Method::HEAD;
-        let id = headers::client_id(&head.headers).unwrap_or_else(|| self.ids.next());
-        let host = admitted.as_ref().map_or("", |admitted| admitted.authority.host());
-        let start = ExchangeStart {
-            id: id.to_str().unwrap_or_default().into(),
-            method: head.method.clone(),
-            host: host.into(),
-            path: head.uri.path().into(),
-            client,
-        };
-        let exchange = Exchange::begin(start, self.log.clone());
-        let result = match admitted {
-            Ok(admitted) => {
-                let request = Request::from_parts(head, body);
-                self.forward(request, admitted, client, &id, &exchange).await
-            }
-            Err(rejected) => Err(Failure { code: rejected.code, detail: Some(rejected.detail) }),
-        };
-        if is_head && result.is_ok() {
-            // Nobody wants the body: its guest is stopped now, and that is no failure.
-            exchange.decide(Code::Ok);
-        }
-        let mut reply = result.unwrap_or_else(|failure| refuse(&failure, &exchange));
-        reply.headers_mut().insert(REQUEST_ID, id);
-        exchange.set_status(reply.status());
-        reply
     }
 
     async fn forward(
@@ -126,6 +96,49 @@ impl Front {
         let clean_trailers = headers::clean_trailers;
         let invocation = Invocation { slot, request, exchange, clean_trailers };
         Ok(self.runtime.invoke(invocation).await?)
+    }
+}
+
+impl Serve for Front {
+    type Body = ResponseBody;
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+    ) -> Response<ResponseBody> {
+        let (head, body) = request.into_parts();
+        let admitted = admit(&head);
+        let is_head = head.method == http::Method::HEAD;
+        let id = headers::client_id(&head.headers).unwrap_or_else(|| self.ids.next());
+        let host = admitted.as_ref().map_or("", |admitted| admitted.authority.host());
+        let start = ExchangeStart {
+            id: id.to_str().unwrap_or_default().into(),
+            method: head.method.clone(),
+            host: host.into(),
+            path: head.uri.path().into(),
+            client,
+        };
+        let exchange = Exchange::begin(start, self.log.clone());
+        let result = match admitted {
+            Ok(admitted) => {
+                let request = Request::from_parts(head, body);
+                self.forward(request, admitted, client, &id, &exchange).await
+            }
+            Err(rejected) => Err(Failure { code: rejected.code, detail: Some(rejected.detail) }),
+        };
+        if is_head && result.is_ok() {
+            // Nobody wants the body: its guest is stopped now, and that is no failure.
+            exchange.decide(Code::Ok);
+        }
+        let mut reply = result.unwrap_or_else(|failure| refuse(&failure, &exchange));
+        reply.headers_mut().insert(REQUEST_ID, id);
+        exchange.set_status(reply.status());
+        reply.map(|body| ResponseBody { body, exchange })
+    }
+
+    fn stalled(body: &ResponseBody) {
+        body.exchange.stall();
     }
 }
 

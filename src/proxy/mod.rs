@@ -9,12 +9,13 @@
 //!
 //! Start reading at [`Proxy`], then `forward.rs`.
 
-mod listener;
+mod balancer;
 mod forward;
 mod admit;
 mod headers;
 mod request_body;
+mod response_body;
 mod problem;
-mod io;
 
-pub use listener::{Proxy, ProxyConfig, ProxyError};
+pub use crate::listener::Bounds as ProxyConfig;
+pub use balancer::{Proxy, ProxyError};

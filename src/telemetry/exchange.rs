@@ -121,6 +121,16 @@ impl Exchange {
         self.code.compare_exchange(UNDECIDED, code as u8, first, Ordering::Acquire).is_ok()
     }
 
+    /// Says that the client did not take what it was sent. If the response was fine until then,
+    /// or nothing was decided, this is how the request ended.
+    pub fn stall(&self) {
+        if !self.decide(Code::ClientStalled) {
+            let (fine, stalled) = (Code::Ok as u8, Code::ClientStalled as u8);
+            let order = Ordering::AcqRel;
+            let _ = self.code.compare_exchange(fine, stalled, order, Ordering::Acquire);
+        }
+    }
+
     /// How the request ended, if that has been decided.
     pub fn code(&self) -> Option<Code> {
         Code::from_u8(self.code.load(Ordering::Acquire))

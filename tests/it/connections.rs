@@ -3,6 +3,7 @@
 mod drain;
 mod http2;
 mod slow;
+mod stalled;
 
 use std::time::Duration;
 

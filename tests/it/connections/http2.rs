@@ -4,27 +4,12 @@ use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 
 use super::front;
+use crate::support::frames::{HEADERS, PREFACE, RST_STREAM, SETTINGS, WHOLE, field, frame};
 use crate::support::{Front, H2, Raw, eventually, within};
 
 async fn text(response: http::Response<hyper::body::Incoming>) -> String {
     let body = within("the body", response.into_body().collect()).await.expect("a body");
     String::from_utf8(body.to_bytes().to_vec()).expect("text")
-}
-
-/// A header block field, without compression and without indexing (RFC 7541 §6.2.2).
-fn field(name: &str, value: &str) -> Vec<u8> {
-    let mut out = vec![0, u8::try_from(name.len()).expect("short")];
-    out.extend(name.as_bytes());
-    out.push(u8::try_from(value.len()).expect("short"));
-    out.extend(value.as_bytes());
-    out
-}
-
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    let mut out = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, stream];
-    out.extend(payload);
-    out
 }
 
 /// What the server makes of a request with these fields, told by the access log.
@@ -35,10 +20,8 @@ async fn code_of(front: &Front, id: &str, fields: &[(&str, &str)]) -> serde_json
         block.extend(field(name, value));
     }
     // Preface, empty settings, and headers that end the stream.
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    bytes.extend(frame(4, 0, 0, &[]));
-    bytes.extend(frame(1, 0x5, 1, &block));
-    raw.send(bytes).await;
+    let hello = frame(SETTINGS, 0, 0, &[]);
+    raw.send([PREFACE, &hello, &frame(HEADERS, WHOLE, 1, &block)].concat()).await;
     front.access_line(id).await["code"].clone()
 }
 
@@ -106,8 +89,7 @@ async fn a_request_over_http_2_is_held_to_the_same_rules() {
 async fn streams_that_are_reset_at_once_leave_nothing_behind() {
     let front = front(|_| {}).await;
     let mut raw = Raw::connect(front.address).await;
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    bytes.extend(frame(4, 0, 0, &[]));
+    let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
     let block = [
         field(":method", "GET"),
         field(":scheme", "http"),
@@ -116,10 +98,8 @@ async fn streams_that_are_reset_at_once_leave_nothing_behind() {
     ]
     .concat();
     for stream in (1..2_000_u32).step_by(2) {
-        for mut each in [frame(1, 0x5, 0, &block), frame(3, 0, 0, &[0, 0, 0, 8])] {
-            each[5..9].copy_from_slice(&stream.to_be_bytes());
-            bytes.extend(each);
-        }
+        bytes.extend(frame(HEADERS, WHOLE, stream, &block));
+        bytes.extend(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
     }
     raw.send(bytes).await;
     raw.finish().await;
@@ -133,7 +113,6 @@ async fn streams_that_are_reset_at_once_leave_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_http_2_ends_in_a_goaway_or_a_close() {
     let front = front(|_| {}).await;
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let large: Vec<u8> = (0..200).flat_map(|_| field("x-fill", &"x".repeat(120))).collect();
     let connection_field = [
         field(":method", "GET"),
@@ -152,7 +131,7 @@ async fn what_is_no_http_2_ends_in_a_goaway_or_a_close() {
         ("a field of HTTP/1", frame(1, 0x5, 1, &connection_field)),
     ] {
         let mut raw = Raw::connect(front.address).await;
-        raw.send([preface.clone(), frame(4, 0, 0, &[]), frames].concat()).await;
+        raw.send([PREFACE, &frame(SETTINGS, 0, 0, &[]), &frames].concat()).await;
         raw.finish().await;
         within(what, raw.rest()).await;
     }

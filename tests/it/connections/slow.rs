@@ -98,7 +98,7 @@ async fn a_client_that_does_not_take_its_response_is_closed() {
     raw.send("GET /long HTTP/1.1\r\nhost: half.test\r\nx-request-id: full\r\n\r\n").await;
     assert_eq!(raw.head().await.expect("a head").status, 200);
     let line = front.access_line("full").await;
-    assert_eq!(line["code"], "client-closed");
+    assert_eq!(line["code"], "client-stalled");
     within("the connection ends", raw.rest()).await;
 }
 

@@ -4,6 +4,7 @@ mod front;
 mod guests;
 mod node;
 mod h2;
+pub mod frames;
 mod raw;
 
 pub use front::{Front, ServiceOptions, error_of};

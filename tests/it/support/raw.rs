@@ -159,6 +159,14 @@ impl Raw {
         Some(Answer { status, headers: fields(lines), body, trailers, end: End::Whole })
     }
 
+    /// Exactly so many bytes; `None` if the connection ends before.
+    pub async fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+        match self.fill(length).await {
+            End::Whole => Some(self.buffer.drain(..length).collect()),
+            End::Cut => None,
+        }
+    }
+
     /// Whether the connection closes now, without another byte.
     pub async fn is_closed(&mut self) -> bool {
         self.rest().await;

@@ -24,24 +24,41 @@ pub(super) struct GuardedIo {
     preface: Option<usize>,
     first_bytes: Alarm,
     writes: Alarm,
-    broken: Broken,
+    link: Link,
 }
 
-/// Says that a connection's last response broke off.
+/// What a connection and those who serve it tell each other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Broken(Arc<AtomicBool>);
+pub(super) struct Link(Arc<Told>);
 
-impl Broken {
+#[derive(Debug, Default)]
+struct Told {
+    http2: AtomicBool,
+    broken: AtomicBool,
+    stalled: AtomicBool,
+}
+
+impl Link {
+    /// Whether the connection began as HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.0.http2.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection ends because its client took nothing of what was written.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.0.stalled.load(Ordering::Relaxed)
+    }
+
     /// Lets the connection end in a reset. Where a body ends with its connection, as in HTTP/1.0,
     /// an orderly close would look like the body's end.
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    pub(super) fn break_off(&self) {
+        self.0.broken.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for GuardedIo {
     fn drop(&mut self) {
-        if self.broken.0.load(Ordering::Relaxed) {
+        if self.link.0.broken.load(Ordering::Relaxed) {
             let _ = self.stream.inner().set_zero_linger();
         }
     }
@@ -52,21 +69,27 @@ impl GuardedIo {
         stream: TcpStream,
         first_bytes: Duration,
         writes: Duration,
-        broken: Broken,
+        link: Link,
     ) -> Self {
         Self {
             stream: TokioIo::new(stream),
             preface: Some(0),
             first_bytes: Alarm::new(first_bytes),
             writes: Alarm::new(writes),
-            broken,
+            link,
         }
     }
 
     fn look_at(&mut self, bytes: &[u8]) {
         let Some(read) = self.preface else { return };
-        let matches = PREFACE[read..].starts_with(bytes) && read + bytes.len() < PREFACE.len();
-        self.preface = matches.then_some(read + bytes.len());
+        let now = read + bytes.len();
+        // Whatever follows the preface in the same read belongs to what comes after it.
+        let compared = bytes.len().min(PREFACE.len() - read);
+        let matches = PREFACE[read..].starts_with(&bytes[..compared]);
+        if matches && now >= PREFACE.len() {
+            self.link.0.http2.store(true, Ordering::Relaxed);
+        }
+        self.preface = (matches && now < PREFACE.len()).then_some(now);
     }
 
     fn guard_write(
@@ -79,7 +102,10 @@ impl GuardedIo {
                 self.writes.disarm();
                 Poll::Ready(result)
             }
-            Poll::Pending => self.writes.poll(cx).map(|()| Err(too_slow())),
+            Poll::Pending => self.writes.poll(cx).map(|()| {
+                self.link.0.stalled.store(true, Ordering::Relaxed);
+                Err(too_slow())
+            }),
         }
     }
 }
@@ -148,23 +174,25 @@ fn too_slow() -> io::Error {
 }
 
 /// A timer that exists only while something is awaited.
-struct Alarm {
+pub(super) struct Alarm {
     after: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Alarm {
-    fn new(after: Duration) -> Self {
+    pub(super) fn new(after: Duration) -> Self {
         Self { after, sleep: None }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Whether the time is over; it begins with the first call.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let after = self.after;
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         sleep.as_mut().poll(cx)
     }
 
-    fn disarm(&mut self) {
+    /// Says that what was awaited has come.
+    pub(super) fn disarm(&mut self) {
         self.sleep = None;
     }
 }

@@ -1,0 +1,76 @@
+//! A listener for HTTP: accepts connections, bounds them, and lets them finish when the node
+//! stops. The load balancer has one, and so has the API.
+//!
+//! *Invariant:* nobody keeps a place for ever by doing nothing. Whoever says nothing, sends no
+//! whole head, takes nothing of a response or has no stream is told to go, and then made to.
+//!
+//! Start reading at [`Listener::run`].
+
+mod accept;
+mod connection;
+mod taken;
+mod streams;
+mod io;
+
+pub use accept::Listener;
+pub use connection::Refused;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+
+/// What a listener grants its clients.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Connections at once. Further ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long a client may take for a request's head. An idle connection is closed after it.
+    pub head_timeout: Duration,
+    /// How long a client may pause within a request's body, or in taking a response. Of a stream
+    /// of HTTP/2 that pause is the time for the next 8 KiB, or for what is left.
+    pub idle_timeout: Duration,
+    /// How long an HTTP/2 connection may have no stream before it is told to go away; the same
+    /// time again, and it is closed. Looked at once in that time, so that it may take twice as
+    /// long.
+    pub http2_idle_timeout: Duration,
+    /// How long requests under way are waited for at shutdown.
+    pub drain: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            max_connections: 8_192,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            http2_idle_timeout: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What answers the requests of a listener.
+pub trait Serve: Send + Sync + 'static {
+    /// The body of its answers.
+    type Body: Body<Data = Bytes, Error: Into<Failure>> + Send + Unpin + 'static;
+
+    /// Answers the request, whatever happens.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Told of a response that is given up because its client does not take it.
+    fn stalled(_body: &Self::Body) {}
+
+    /// Told of a connection that ended because what came on it was no request.
+    fn refused(&self, _client: SocketAddr, _refused: Refused) {}
+}
+
+/// What a body may fail with.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
