@@ -24,7 +24,7 @@ use crate::runtime::{
 };
 use crate::shutdown::Shutdown;
 use crate::store::{OpenError, SqliteOptions, SqliteStore, Store};
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Unparsed};
 
 /// Bytes of pulled components that are kept, those in use included. Those are never evicted.
 const CONTENT_BYTES: u64 = 8 << 30;
@@ -132,8 +132,10 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     let proxy =
         Proxy::bind(config.listen, proxy_config, routes.clone(), runtime.clone(), log).await?;
     let http_address = proxy.local_addr().map_err(ServeError::Start)?;
+    let unparsed = Arc::clone(proxy.unparsed());
+    let parts = Parts { store: store.clone(), runtime, routes, api_address, unparsed };
     let Assembled { agent, routed, api, ready, registry } =
-        assemble(&config, &machine, store.clone(), runtime, routes, api_address, shutdown.clone())?;
+        assemble(&config, &machine, parts, shutdown.clone())?;
     let control = tokio::spawn(Control::new(store).run(shutdown.clone()));
     let agent = tokio::spawn(agent.run(shutdown.clone()));
     let api = tokio::spawn(serve_api(api_listener, api, shutdown.clone()));
@@ -160,15 +162,22 @@ struct Assembled {
     registry: RegistryServer,
 }
 
-fn assemble(
-    config: &NodeConfig,
-    machine: &Machine,
+/// What they are made of.
+struct Parts {
     store: Arc<dyn Store>,
     runtime: Runtime,
     routes: Arc<Routes>,
     api_address: SocketAddr,
+    unparsed: Arc<Unparsed>,
+}
+
+fn assemble(
+    config: &NodeConfig,
+    machine: &Machine,
+    parts: Parts,
     shutdown: Shutdown,
 ) -> Result<Assembled, ServeError> {
+    let Parts { store, runtime, routes, api_address, unparsed } = parts;
     let data = |name: &str| config.data_dir.join(name);
     let folder = |path: PathBuf| move |source| ServeError::DataDir { path, source };
     let engine = runtime.engine().clone();
@@ -197,6 +206,7 @@ fn assemble(
         node: node.id.clone(),
         api_address,
         ready: ready.clone(),
+        unparsed,
     });
     let api = api.allow_hosts(config.api_hosts.iter().cloned()).until(shutdown);
     let parts = AgentParts {

@@ -62,7 +62,8 @@ pub(super) async fn metrics(State(node): Shared) -> Response {
         let stats = cell.stats_if_any()?;
         Some((cell.name().clone(), stats.snapshot()))
     });
-    let text = telemetry::render(services.collect(), gauges(&node, cells.len()));
+    let gauges = gauges(&node, cells.len());
+    let text = telemetry::render(services.collect(), gauges, &node.parts.unparsed);
     ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }
 

@@ -48,6 +48,7 @@ use crate::model::{ByteSize, NodeId};
 use crate::runtime::{Compiler, Loader, Runtime, TaskTable};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::telemetry::Unparsed;
 
 use failure::Failure;
 use guard::Hosts;
@@ -79,6 +80,8 @@ pub struct ApiParts {
     pub api_address: SocketAddr,
     /// Whether the node serves.
     pub ready: Arc<AtomicBool>,
+    /// Counters of what came to the load balancer and was no request.
+    pub unparsed: Arc<Unparsed>,
 }
 
 /// The API of one node.

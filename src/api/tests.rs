@@ -96,6 +96,7 @@ async fn start() -> Running {
         node: "local".parse().expect("a name"),
         api_address,
         ready: ready.clone(),
+        unparsed: Arc::default(),
     });
     let serving = axum::serve(listener, api.router()).into_future();
     tokio::spawn(serving);

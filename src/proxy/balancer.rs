@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::listener::{Bounds, Listener};
 use crate::runtime::{Routes, Runtime};
 use crate::shutdown::Shutdown;
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Unparsed};
 
 use super::forward::Front;
 
@@ -46,6 +46,11 @@ impl Proxy {
     /// The address that was taken.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Counters of what was no request.
+    pub fn unparsed(&self) -> &Arc<Unparsed> {
+        self.front.unparsed()
     }
 
     /// Serves until the signal is given, then lets requests under way finish.

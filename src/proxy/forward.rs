@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderName};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::listener::Serve;
+use crate::listener::{Refused, Serve};
 use crate::model::{Code, Limits};
 use crate::runtime::{Invocation, Reply, ReplyBody, Routes, Runtime, ServiceCell, Slot};
-use crate::telemetry::{AccessLog, Exchange, ExchangeStart};
+use crate::telemetry::{AccessLog, Exchange, ExchangeStart, Unparsed};
 
 use super::admit::{Admitted, admit, header_bytes};
 use super::headers::{self, REQUEST_ID};
@@ -22,6 +22,8 @@ use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 
 const COLD_START: HeaderName = HeaderName::from_static("wharf-cold-start");
+/// Stands in the access line of what was no request, where the method would.
+const NO_METHOD: &[u8] = b"-";
 
 /// What every connection shares.
 pub(super) struct Front {
@@ -30,6 +32,7 @@ pub(super) struct Front {
     log: Option<AccessLog>,
     body_idle: Duration,
     ids: RequestIds,
+    unparsed: Arc<Unparsed>,
 }
 
 /// Why a request got no response from a guest.
@@ -51,7 +54,13 @@ impl Front {
         log: Option<AccessLog>,
         body_idle: Duration,
     ) -> Self {
-        Self { routes, runtime, log, body_idle, ids: RequestIds::new() }
+        let (ids, unparsed) = (RequestIds::new(), Arc::default());
+        Self { routes, runtime, log, body_idle, ids, unparsed }
+    }
+
+    /// Counters of what was no request.
+    pub(super) fn unparsed(&self) -> &Arc<Unparsed> {
+        &self.unparsed
     }
 
     async fn forward(
@@ -139,6 +148,29 @@ impl Serve for Front {
 
     fn stalled(body: &ResponseBody) {
         body.exchange.stall();
+    }
+
+    /// The parser has answered, or closed, before there was a request. The access line has what is
+    /// known.
+    fn refused(&self, client: SocketAddr, refused: Refused) {
+        let (count, code, status) = match refused {
+            Refused::Malformed => (&self.unparsed.malformed, Code::BadRequest, Some(400)),
+            Refused::TooLarge => (&self.unparsed.too_large, Code::HeadersTooLarge, Some(431)),
+            Refused::Http2 => (&self.unparsed.http2, Code::BadRequest, None),
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if self.log.is_none() {
+            return;
+        }
+        let id = self.ids.next().to_str().unwrap_or_default().into();
+        let method = Method::from_bytes(NO_METHOD).unwrap_or_default();
+        let (host, path) = Default::default();
+        let start = ExchangeStart { id, method, host, path, client };
+        let exchange = Exchange::begin(start, self.log.clone());
+        exchange.decide(code);
+        if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok()) {
+            exchange.set_status(status);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::model::Name;
 
 use super::stats::{HistogramSnapshot, StatsSnapshot};
+use super::unparsed::Unparsed;
 
 /// What the node measures of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,9 +53,14 @@ const GAUGES: [Gauged; 10] = [
 ];
 
 /// Renders the OpenMetrics text. Series exist only for services that have had a request.
-pub fn render(services: Vec<(Name, StatsSnapshot)>, node: NodeGauges) -> String {
+pub fn render(
+    services: Vec<(Name, StatsSnapshot)>,
+    node: NodeGauges,
+    unparsed: &Unparsed,
+) -> String {
     let mut registry = Registry::with_prefix("wharf");
-    registry.register_collector(Box::new(Scrape { services, node }));
+    let unparsed = unparsed.counts();
+    registry.register_collector(Box::new(Scrape { services, node, unparsed }));
     let mut text = String::new();
     // Writing into a `String` fails only if a value's own formatting fails, which none does.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
@@ -65,6 +71,7 @@ pub fn render(services: Vec<(Name, StatsSnapshot)>, node: NodeGauges) -> String 
 struct Scrape {
     services: Vec<(Name, StatsSnapshot)>,
     node: NodeGauges,
+    unparsed: [(&'static str, u64); 3],
 }
 
 struct ServiceLabel<'a>(&'a Name);
@@ -85,6 +92,9 @@ impl EncodeLabelSet for CodeLabels<'_> {
         ("code", self.1).encode(encoder.encode_label())
     }
 }
+
+const UNPARSED: (&str, &str) =
+    ("unparsed_requests", "Connections that the HTTP parser ended, by why it did");
 
 type Counted = (&'static str, &'static str, fn(&StatsSnapshot) -> f64);
 
@@ -128,6 +138,7 @@ impl Collector for Scrape {
                 )?;
             }
         }
+        self.encode_unparsed(&mut encoder)?;
         for (name, help, value) in GAUGES {
             let gauge = ConstGauge::new(i64::try_from(value(&self.node)).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
@@ -148,6 +159,15 @@ impl Scrape {
         }
         Ok(())
     }
+
+    fn encode_unparsed(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+        let (name, help) = UNPARSED;
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (reason, count) in self.unparsed {
+            ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +185,10 @@ mod tests {
         stats.record(Code::Ok, Duration::from_millis(1), Duration::ZERO, &usage);
         let name: Name = "hello".parse().expect("valid");
         let node = NodeGauges { instances: (3, 10), ..NodeGauges::default() };
-        let text = render(vec![(name, stats.snapshot())], node);
+        let unparsed = Unparsed::default();
+        unparsed.too_large.store(2, std::sync::atomic::Ordering::Relaxed);
+        let text = render(vec![(name, stats.snapshot())], node, &unparsed);
+        assert!(text.contains("wharf_unparsed_requests_total{reason=\"too-large\"} 2"), "{text}");
         assert!(text.contains("wharf_requests_total{service=\"hello\",code=\"ok\"} 1"), "{text}");
         assert!(text.contains("wharf_fuel_total{service=\"hello\"} 7"), "{text}");
         assert!(text.contains("wharf_request_duration_seconds_count{service=\"hello\"} 1"));

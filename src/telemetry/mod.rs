@@ -8,6 +8,7 @@
 mod exchange;
 mod stats;
 mod access;
+mod unparsed;
 mod logs;
 mod metrics;
 mod lines;
@@ -18,3 +19,4 @@ pub use lines::sanitise;
 pub use logs::{LogBook, LogLine, LogSource, Stream};
 pub use metrics::{NodeGauges, render};
 pub use stats::{HistogramSnapshot, ServiceStats, StatsSnapshot};
+pub use unparsed::Unparsed;

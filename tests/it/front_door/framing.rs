@@ -1,7 +1,12 @@
 //! Where a request ends.
 
+use std::sync::atomic::Ordering::Relaxed;
+
+use wharf::telemetry::Unparsed;
+
 use super::{ask, front, is_problem, refused};
-use crate::support::{End, Raw};
+use crate::support::frames::{PREFACE, SETTINGS, frame};
+use crate::support::{End, Front, Raw};
 
 fn post(fields: &str, body: &str) -> String {
     format!("POST / HTTP/1.1\r\nhost: echo.test\r\n{fields}\r\n{body}")
@@ -118,6 +123,52 @@ async fn heads_have_bounds() {
     refused(&front, long, 400, "bad-request").await;
     let fits: String = (0..90).map(|n| format!("x-{n}: {}\r\n", "y".repeat(300))).collect();
     assert_eq!(ask(&front, head(&fits)).await.expect("an answer").status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_is_counted_and_has_an_access_line() {
+    let front = front(&["hello"]).await;
+    let many: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let huge = format!("x: {}\r\n", "x".repeat(128 << 10));
+    let get = |fields: &str| format!("GET / HTTP/1.1\r\nhost: hello.test\r\n{fields}\r\n");
+    let cases = [
+        (get("no colon\r\n"), 400),
+        (get("content-length: +1\r\n"), 400),
+        ("\x16\x03\x01\x02\0\x01\0\x01\r\n\r\n".to_owned(), 400),
+        (get(&many), 431),
+        (get(&huge), 431),
+    ];
+    for (request, status) in &cases {
+        let answer = ask(&front, request).await.expect("an answer");
+        assert_eq!((answer.status, answer.body.len()), (*status, 0));
+    }
+    let goes = frame(SETTINGS, 0, 1, &[]);
+    ask_http2(&front, &goes).await;
+    // Requests, connections that say nothing and those that break off are none of these.
+    ask(&front, get("connection: close\r\n")).await.expect("an answer");
+    Raw::connect(front.address).await.finish().await;
+    let mut half = Raw::connect(front.address).await;
+    half.send("GET / HT").await;
+    half.finish().await;
+    half.rest().await;
+    let lines = front.access_lines(cases.len() + 2).await;
+    let told = |code: &str, status: u16| {
+        let of = |line: &&serde_json::Value| line["code"] == code && line["status"] == status;
+        let lines: Vec<_> = lines.iter().filter(of).collect();
+        assert!(lines.iter().all(|line| line["method"] == "-" && line["service"].is_null()));
+        lines.len()
+    };
+    assert_eq!((told("bad-request", 400), told("headers-too-large", 431)), (3, 2));
+    assert_eq!((told("bad-request", 0), lines.len()), (1, cases.len() + 2));
+    let Unparsed { malformed, too_large, http2 } = &*front.unparsed;
+    assert_eq!([malformed, too_large, http2].map(|count| count.load(Relaxed)), [3, 2, 1]);
+}
+
+/// Sends a frame that ends its connection.
+async fn ask_http2(front: &Front, frame: &[u8]) {
+    let mut raw = Raw::connect(front.address).await;
+    raw.send([PREFACE, frame].concat()).await;
+    raw.rest().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

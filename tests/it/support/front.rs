@@ -16,7 +16,7 @@ use wharf::runtime::{
     ServiceCell, TaskTable,
 };
 use wharf::shutdown::Shutdown;
-use wharf::telemetry::{AccessLog, AccessTarget};
+use wharf::telemetry::{AccessLog, AccessTarget, Unparsed};
 
 use super::raw::within;
 
@@ -45,6 +45,7 @@ pub struct Front {
     pub runtime: Runtime,
     pub shutdown: Shutdown,
     pub access_log: PathBuf,
+    pub unparsed: Arc<Unparsed>,
     /// Services whose code was found missing.
     pub broken: mpsc::Receiver<Name>,
     table: TaskTable,
@@ -81,6 +82,7 @@ impl Front {
         let proxy = Proxy::bind(any, config, routes.clone(), runtime.clone(), log).await;
         let proxy = proxy.expect("a free port");
         let address = proxy.local_addr().expect("an address");
+        let unparsed = Arc::clone(proxy.unparsed());
         let shutdown = Shutdown::new();
         let proxy = Some(tokio::spawn(proxy.run(shutdown.clone())));
         Self {
@@ -91,6 +93,7 @@ impl Front {
             runtime,
             shutdown,
             access_log,
+            unparsed,
             broken,
             table,
             routes,

@@ -1,0 +1,25 @@
+//! Counters of what came to the load balancer and was no request.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Connections that the HTTP parser ended, by why it did.
+#[derive(Debug, Default)]
+pub struct Unparsed {
+    /// No HTTP, or against its grammar.
+    pub malformed: AtomicU64,
+    /// A head that is too large, or has too many fields.
+    pub too_large: AtomicU64,
+    /// A breach of HTTP/2.
+    pub http2: AtomicU64,
+}
+
+impl Unparsed {
+    /// The counters as they are now, with their names.
+    pub(super) fn counts(&self) -> [(&'static str, u64); 3] {
+        [
+            ("malformed", self.malformed.load(Relaxed)),
+            ("too-large", self.too_large.load(Relaxed)),
+            ("http2", self.http2.load(Relaxed)),
+        ]
+    }
+}
