@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use registry::{Client, ContentStore, Server as RegistryServer};
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::agent::{Agent, AgentParts, Images, Pulls};
-use crate::api::{Api, ApiParts};
+use crate::api::{Api, ApiParts, ApiService};
 use crate::config::NodeConfig;
 use crate::control::Control;
+use crate::listener::{Bounds, Listener};
 use crate::model::{ByteSize, Capacity, CpuUnits, Node};
-use crate::proxy::{Proxy, ProxyConfig, ProxyError};
+use crate::proxy::{Proxy, ProxyError};
 use crate::runtime::{
     AotCache, Compiler, Engine, EngineError, Loader, Machine, Routes, Runtime, TaskTable,
 };
@@ -31,6 +31,15 @@ const CONTENT_BYTES: u64 = 8 << 30;
 /// Connections of the load balancer at most, however many file descriptors there are: each may
 /// buffer 64 KiB.
 const MOST_CONNECTIONS: u64 = 65_536;
+/// Connections of the API at most, however many file descriptors there are: some hundred clients,
+/// each with a followed log or a push under way.
+const MOST_API_CONNECTIONS: u64 = 1_024;
+/// How long a client of the API may take for a request's head. Clients that keep a connection for
+/// their next call should find it there.
+const API_HEAD: Duration = Duration::from_secs(30);
+/// How long a client of the API may take nothing of a response: somebody who reads a followed log
+/// may stop to think.
+const API_IDLE: Duration = Duration::from_secs(300);
 /// How long the API may take to finish what it answers when the node stops.
 const API_DRAIN: Duration = Duration::from_secs(5);
 /// How often the node looks whether swap appeared under the fast reset.
@@ -115,7 +124,7 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     // The store's lock keeps a second node out of the folder, so it comes first.
     let store = SqliteStore::open(SqliteOptions::new(config.data_dir.join("state.db"))).await?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let api_listener = TcpListener::bind(config.api_listen)
+    let api_listener = Listener::bind(config.api_listen, api_bounds(&machine))
         .await
         .map_err(|source| ServeError::ApiListen { address: config.api_listen, source })?;
     let api_address = api_listener.local_addr().map_err(ServeError::Start)?;
@@ -125,12 +134,8 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     let runtime = Runtime::new(engine.clone(), guests.handle());
     let log = AccessLog::open(&config.access_log).map_err(ServeError::Start)?;
     let routes = Arc::new(Routes::default());
-    let proxy_config = ProxyConfig {
-        max_connections: MOST_CONNECTIONS.min(machine.max_open_files / 2) as usize,
-        ..ProxyConfig::default()
-    };
-    let proxy =
-        Proxy::bind(config.listen, proxy_config, routes.clone(), runtime.clone(), log).await?;
+    let bounds = proxy_bounds(&machine);
+    let proxy = Proxy::bind(config.listen, bounds, routes.clone(), runtime.clone(), log).await?;
     let http_address = proxy.local_addr().map_err(ServeError::Start)?;
     let unparsed = Arc::clone(proxy.unparsed());
     let parts = Parts { store: store.clone(), runtime, routes, api_address, unparsed };
@@ -138,7 +143,7 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
         assemble(&config, &machine, parts, shutdown.clone())?;
     let control = tokio::spawn(Control::new(store).run(shutdown.clone()));
     let agent = tokio::spawn(agent.run(shutdown.clone()));
-    let api = tokio::spawn(serve_api(api_listener, api, shutdown.clone()));
+    let api = tokio::spawn(api_listener.run(Arc::new(ApiService::from(api)), shutdown.clone()));
     let hazard = tokio::spawn(watch_hazard(engine, shutdown.clone()));
     let collect = tokio::spawn(collect_garbage(registry, shutdown.clone()));
     // A node that says that it serves knows the routes of everything that it served before.
@@ -151,6 +156,22 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
         let _ = std::fs::remove_file(path);
     }
     Ok(())
+}
+
+fn proxy_bounds(machine: &Machine) -> Bounds {
+    let max_connections = MOST_CONNECTIONS.min(machine.max_open_files / 2) as usize;
+    Bounds { max_connections, ..Bounds::default() }
+}
+
+fn api_bounds(machine: &Machine) -> Bounds {
+    let max_connections = MOST_API_CONNECTIONS.min(machine.max_open_files / 8) as usize;
+    Bounds {
+        max_connections,
+        head_timeout: API_HEAD,
+        idle_timeout: API_IDLE,
+        drain: API_DRAIN,
+        ..Bounds::default()
+    }
 }
 
 /// The parts of a node that run by themselves.
@@ -241,25 +262,6 @@ fn prepare_folder(path: &Path) -> Result<(), ServeError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| ServeError::DataDir { path: path.to_owned(), source })
-}
-
-async fn serve_api(listener: TcpListener, api: Api, shutdown: Shutdown) {
-    let stop = shutdown.clone();
-    let serving = axum::serve(listener, api.router().into_make_service())
-        .with_graceful_shutdown(async move { stop.begun().await });
-    let drained = async {
-        shutdown.begun().await;
-        tokio::time::sleep(API_DRAIN).await;
-    };
-    tokio::select! {
-        result = serving => {
-            if let Err(error) = result {
-                tracing::error!(%error, "the API stopped");
-            }
-        }
-        // Whoever follows a log does not keep the node from stopping.
-        () = drained => {}
-    }
 }
 
 /// Removes what nothing refers to from the embedded registry.

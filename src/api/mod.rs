@@ -19,6 +19,7 @@ mod logs;
 mod nodes;
 mod overview;
 mod problem;
+mod service;
 mod services;
 mod tasks;
 
@@ -28,6 +29,7 @@ mod tests;
 pub use dto::*;
 pub use failure::CODES;
 pub use problem::Problem;
+pub use service::ApiService;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,7 +1,12 @@
 //! The API over HTTP, and its document.
 
 use std::collections::BTreeSet;
-use std::future::IntoFuture;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::listener::{Bounds, Listener};
 
 use super::*;
 
@@ -69,11 +74,16 @@ fn every_operation_says_what_it_does_and_how_it_fails() {
 /// A node's API on a free port of this machine, with nothing deployed.
 struct Running {
     base: String,
+    address: SocketAddr,
     ready: Arc<AtomicBool>,
     _folder: tempfile::TempDir,
 }
 
 async fn start() -> Running {
+    start_with(Bounds::default()).await
+}
+
+async fn start_with(bounds: Bounds) -> Running {
     use crate::runtime::{AotCache, Engine, Machine, ResetPolicy};
 
     let folder = tempfile::tempdir().expect("a folder");
@@ -81,7 +91,8 @@ async fn start() -> Running {
     let engine = Engine::new(&Machine::read(), ResetPolicy::Safe).expect("an engine");
     let cache = AotCache::open(&data("compiled")).expect("a cache");
     let loader = Loader::new(engine.clone(), cache.clone());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = Listener::bind(any, bounds).await.expect("a port");
     let api_address = listener.local_addr().expect("an address");
     let ready = Arc::new(AtomicBool::new(false));
     let api = Api::new(ApiParts {
@@ -98,9 +109,8 @@ async fn start() -> Running {
         ready: ready.clone(),
         unparsed: Arc::default(),
     });
-    let serving = axum::serve(listener, api.router()).into_future();
-    tokio::spawn(serving);
-    Running { base: format!("http://{api_address}"), ready, _folder: folder }
+    tokio::spawn(listener.run(Arc::new(ApiService::from(api)), Shutdown::new()));
+    Running { base: format!("http://{api_address}"), address: api_address, ready, _folder: folder }
 }
 
 /// Status, content type and JSON of an answer.
@@ -196,4 +206,33 @@ async fn what_was_applied_can_be_scaled_and_deleted() {
     assert_eq!(answer(http.get(at("/v1/services/hello"))).await.0, 404);
     let (status, _, definition) = answer(http.get(at("/v1/task-definitions/hello:1"))).await;
     assert_eq!((status, definition["id"].as_str()), (200, Some("hello:1")));
+}
+
+/// What comes on the connection until it is closed.
+async fn rest(connection: &mut TcpStream) -> String {
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(40), connection.read_to_end(&mut rest));
+    let _ = closed.await.expect("the connection is closed");
+    String::from_utf8_lossy(&rest).into_owned()
+}
+
+#[tokio::test]
+async fn a_connection_without_a_head_is_closed_and_its_place_is_free() {
+    let head_timeout = Duration::from_millis(400);
+    let node = start_with(Bounds { max_connections: 2, head_timeout, ..Bounds::default() }).await;
+    let connect = || async { TcpStream::connect(node.address).await.expect("a connection") };
+    for half in ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nhost: a", "PRI * HTTP/2.0\r\n"] {
+        let mut connections = [connect().await, connect().await];
+        for connection in &mut connections {
+            connection.write_all(half.as_bytes()).await.expect("it is taken");
+        }
+        // All places are taken: whoever comes now waits until there is one.
+        let mut waiting = connect().await;
+        let get = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        waiting.write_all(get.as_bytes()).await.expect("it is taken");
+        for connection in &mut connections {
+            assert_eq!(rest(connection).await, "", "{half:?}");
+        }
+        assert!(rest(&mut waiting).await.starts_with("HTTP/1.1 200"), "{half:?}");
+    }
 }
