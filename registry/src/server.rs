@@ -54,6 +54,12 @@ use uploads::Uploads;
 
 pub use storage::Error;
 
+/// The answer to a request that whoever mounts the router refuses, as clients of registries read
+/// it: the code `DENIED` of the distribution specification.
+pub fn denied(status: StatusCode, message: impl Into<String>) -> Response {
+    Failure::new(status, "DENIED", message).into_response()
+}
+
 /// The largest blob that is accepted, in bytes: the largest that our client would pull.
 pub const BLOB_MAX_BYTES: u64 = crate::artifact::COMPRESSED_MAX_BYTES;
 

@@ -169,7 +169,9 @@ impl Failure {
             Self::Store(_) => "see the node's log, and try again",
             Self::NotFound { known, .. } => return Some(format!("there is {}", known.join(", "))),
             Self::MethodNotAllowed { .. } => "the `allow` header says which methods it has",
-            Self::Host(_) => "call the API by its IP address or as localhost",
+            Self::Host(_) => {
+                "call the API by its IP address or as localhost, or start the node with --api-host"
+            }
             Self::Origin(_) => "call the API from a program, or from its own pages",
             Self::NotReady => "wait a moment",
         };

@@ -43,19 +43,31 @@ impl Hosts {
     }
 }
 
-/// Refuses foreign host names, and changes that pages of other sites ask for. Health, metrics and
-/// the registry are read by programs under whatever name they know the node by.
+/// Refuses foreign host names, and changes that pages of other sites ask for. Health and metrics
+/// are read by programs under whatever name they know the node by.
 pub(super) async fn only_own_callers(
     State(hosts): State<Arc<Hosts>>,
     request: Request,
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    let is_api = path == "/v1" || path.starts_with("/v1/");
-    if is_api && let Err(failure) = check(&hosts, &request) {
-        return failure.into_response();
+    let (is_api, is_registry) = (is_below(path, "/v1"), is_below(path, "/v2"));
+    if !is_api && !is_registry {
+        return next.run(request).await;
     }
-    next.run(request).await
+    match check(&hosts, &request) {
+        Ok(()) => next.run(request).await,
+        // Clients of registries read their own kind of errors.
+        Err(failure) if is_registry => {
+            let hint = failure.hint().unwrap_or_default();
+            registry::server::denied(failure.status(), format!("{failure}: {hint}"))
+        }
+        Err(failure) => failure.into_response(),
+    }
+}
+
+fn is_below(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Ends calls that take too long. A followed log is as long as it is.

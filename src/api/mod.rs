@@ -110,7 +110,8 @@ impl Api {
     }
 
     /// Answers to these host names as well. Without them only IP addresses, `localhost` and names
-    /// below it are answered, so that no web page can reach the API by a name of its own.
+    /// below it are answered, so that no web page can reach the API or the embedded registry by a
+    /// name of its own.
     #[must_use]
     pub fn allow_hosts(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
         self.hosts.allow(hosts);
@@ -142,8 +143,8 @@ impl Api {
             .fallback(not_found)
             .layer(DefaultBodyLimit::max(BODY_BYTES.as_usize()))
             .layer(from_fn(guard::in_time))
-            .layer(from_fn_with_state(hosts, guard::only_own_callers))
             .merge(registry)
+            .layer(from_fn_with_state(hosts, guard::only_own_callers))
     }
 }
 

@@ -177,6 +177,41 @@ async fn every_refusal_is_problem_details() {
 }
 
 #[tokio::test]
+async fn the_registry_answers_to_its_own_callers_only() {
+    let node = start().await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let at = |path: &str| format!("{}{path}", node.base);
+    let own = node.address.to_string();
+    for (host, origin, status) in [
+        (own.as_str(), None, 202),
+        ("localhost:7300", None, 202),
+        (&own, Some(node.base.as_str()), 202),
+        ("evil.example", None, 421),
+        ("127.0.0.1.evil.example:7300", None, 421),
+        (&own, Some("http://evil.example"), 403),
+        (&own, Some("null"), 403),
+    ] {
+        let begin = http.post(at("/v2/a/blobs/uploads/")).header("host", host);
+        let begin = match origin {
+            Some(origin) => begin.header("origin", origin),
+            None => begin,
+        };
+        let response = begin.send().await.expect("an answer");
+        assert_eq!(response.status().as_u16(), status, "{host} {origin:?}");
+        if status != 202 {
+            let errors = response.text().await.expect("a body");
+            assert!(errors.starts_with("{\"errors\":[{\"code\":\"DENIED\""), "{errors}");
+        }
+    }
+    for path in ["/v2", "/v2/", "/v2/_catalog", "/v2/a/manifests/latest"] {
+        let get = http.get(at(path)).header("host", "evil.example");
+        assert_eq!(answer(get).await.0, 421, "{path}");
+    }
+    let health = http.get(at("/healthz")).header("host", "probe.example");
+    assert_eq!(answer(health).await.0, 200);
+}
+
+#[tokio::test]
 async fn what_was_applied_can_be_scaled_and_deleted() {
     let node = start().await;
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
