@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint bench setup setup-build setup-test clean
+.PHONY: help run run-check build test lint bench setup setup-build setup-test clean
 
 include wasm-tasks/tasks.mk
 
@@ -24,6 +24,11 @@ build: setup-build ## Build the binary: target/release/wharf
 
 test: setup-build setup-test wasm-tasks wasm-tasks-js wasm-tasks-python ## Run every test
 	$(CARGO) test $(PROFILE) --workspace --lib --bins --tests
+	$(MAKE) run-check
+
+run-check: setup-build setup-test wasm-tasks ## Check that `make run` starts, answers, stops and starts again
+	$(CARGO) build $(PROFILE)
+	@scripts/run-check.sh
 
 lint: setup-build ## Check format, clippy, documentation and, if cargo-deny is there, dependencies
 	$(CARGO) fmt --all --check
