@@ -31,7 +31,10 @@ pub enum Error {
         detail: String,
     },
     /// The credentials of this machine cannot be read.
-    #[error("the credentials for {registry} cannot be read")]
+    #[error(
+        "the credentials for {registry} cannot be read\n\
+         hint: repair that file, or remove its entry for the registry and log in again"
+    )]
     Credentials {
         /// The registry that they are for.
         registry: String,
@@ -99,8 +102,9 @@ pub enum Error {
     },
     /// The registry cannot be reached, or the connection broke.
     #[error(
-        "cannot reach the registry {registry}\nhint: check its name, and that it runs; a \
-         reference without a registry host means docker.io"
+        "cannot reach the registry {registry}\nhint: check its name, and that it runs; one that \
+         speaks plain HTTP has to be named as insecure, and a reference without a registry host \
+         means docker.io"
     )]
     Unreachable {
         /// The registry.
