@@ -11,6 +11,7 @@ mod node;
 mod node_bad_input;
 mod node_changes;
 mod node_languages;
+mod node_registries;
 mod requests;
 mod scale;
 mod store;

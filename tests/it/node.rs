@@ -1,8 +1,6 @@
 //! A whole node, driven as its users drive it: by its CLI, its API and requests.
 
-use std::process::Command;
-
-use crate::support::{Node, guest, ran, serve_command, serve_on, wait_for};
+use crate::support::{Node, guest, ran, serve_command, serve_on, skopeo, wait_for};
 
 const HELLO: &str = r#"
 [task.hello]
@@ -133,7 +131,7 @@ async fn standard_clients_push_and_the_digest_counts() {
     let source = format!("docker://{registry}/team/hello:1");
     let target = format!("docker://{registry}/team/copy:1");
     let copy = ["copy", "--src-tls-verify=false", "--dest-tls-verify=false", &source, &target];
-    ran(Command::new("skopeo").args(copy)).ok();
+    skopeo(&copy).await;
     let manifest = format!(
         "[task.hello]\nimage = \"{registry}/team/copy:1\"\n\
          [service.hello]\nroute = \"h.localhost\"\n"

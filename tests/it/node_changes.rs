@@ -1,6 +1,6 @@
 //! What changes under a running node, in whatever order.
 
-use crate::support::{Node, guest, wait_for};
+use crate::support::{Node, guest, http_client, wait_for};
 
 fn node_with(files: &[(&str, &str)]) -> Node {
     let node = Node::start();
@@ -52,9 +52,8 @@ async fn large_environments_do_not_stop_the_control_plane() {
 }
 
 async fn slow_request(http: std::net::SocketAddr) -> u16 {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let url = format!("http://{http}/?ms=3000");
-    let request = reqwest::Client::new().get(url).header("host", "sleep.localhost");
+    let request = http_client().get(url).header("host", "sleep.localhost");
     request.send().await.expect("an answer").status().as_u16()
 }
 

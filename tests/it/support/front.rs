@@ -18,6 +18,7 @@ use wharf::runtime::{
 use wharf::shutdown::Shutdown;
 use wharf::telemetry::{AccessLog, AccessTarget, Unparsed};
 
+use super::node::http_client;
 use super::raw::within;
 
 /// How a service of a test is deployed.
@@ -148,8 +149,7 @@ impl Front {
 
     /// An HTTP client that reaches `<name>.test`.
     pub fn client(&self) -> Client {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Client { address: self.address, inner: reqwest::Client::new() }
+        Client { address: self.address, inner: http_client() }
     }
 
     /// Where compiled components are kept.

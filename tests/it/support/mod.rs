@@ -2,13 +2,20 @@
 
 mod front;
 mod guests;
-mod node;
 mod h2;
 pub mod frames;
+mod node;
 mod raw;
+
+// Debian's programs are run as they are for the registry's own tests.
+#[path = "../../../registry/tests/it/support/programs.rs"]
+mod programs;
 
 pub use front::{Front, ServiceOptions, error_of};
 pub use guests::{guest, preview1_guest, wat};
 pub use h2::H2;
-pub use node::{Node, ran, serve_command, serve_on, wait_for};
+pub use node::{Node, Setup, http_client, ran, serve_command, serve_on, wait_for};
+pub(crate) use programs::{DockerRegistry, skopeo};
 pub use raw::{Answer, End, Raw, eventually, within};
+
+use raw::PATIENCE;

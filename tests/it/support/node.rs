@@ -16,7 +16,23 @@ pub struct Node {
     pub dir: TempDir,
     pub http: SocketAddr,
     pub api: SocketAddr,
+    setup: Setup,
     child: Option<Child>,
+}
+
+/// How a node is started, each time.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Further arguments of `wharf serve`.
+    pub args: Vec<String>,
+    /// What the shell's `ulimit` is told before, such as `-n 64`.
+    pub ulimit: Option<String>,
+}
+
+impl Setup {
+    pub fn with(args: &[&str]) -> Self {
+        Self { args: args.iter().map(|&arg| arg.to_owned()).collect(), ulimit: None }
+    }
 }
 
 /// What a command printed, and how it ended.
@@ -48,8 +64,16 @@ impl Node {
 
     /// Starts a node on the folder, with an instance pool of the machine's own size.
     pub fn start_in(dir: TempDir) -> Self {
+        Self::start_as(dir, Setup::default())
+    }
+
+    pub fn start_with(setup: Setup) -> Self {
+        Self::start_as(tempfile::tempdir().expect("a folder"), setup)
+    }
+
+    pub fn start_as(dir: TempDir, setup: Setup) -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut node = Self { dir, http: nowhere, api: nowhere, child: None };
+        let mut node = Self { dir, http: nowhere, api: nowhere, setup, child: None };
         node.start_again();
         node
     }
@@ -60,7 +84,11 @@ impl Node {
         let _ = std::fs::remove_file(&ready);
         let log = std::fs::File::options().create(true).append(true).open(self.path("node.log"));
         let mut command = serve_command(&self.data());
-        command.arg("--ready-file").arg(&ready).stderr(log.expect("a log"));
+        command.arg("--ready-file").arg(&ready).args(&self.setup.args);
+        if let Some(ulimit) = &self.setup.ulimit {
+            command = limited(ulimit, &command);
+        }
+        command.stderr(log.expect("a log"));
         let mut child = command.spawn().expect("the binary starts");
         let text = wait_for("the ready file", || {
             if let Some(status) = child.try_wait().expect("a child") {
@@ -147,9 +175,13 @@ impl Node {
 
     /// A request through the load balancer: status and body.
     pub async fn get(&self, host: &str, path: &str) -> (u16, String) {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        self.get_within(PATIENCE, host, path).await
+    }
+
+    /// The same, for one that takes its time.
+    pub async fn get_within(&self, patience: Duration, host: &str, path: &str) -> (u16, String) {
         let url = format!("http://{}{path}", self.http);
-        let request = reqwest::Client::new().get(url).header("host", host).timeout(PATIENCE);
+        let request = http_client().get(url).header("host", host).timeout(patience);
         let response = request.send().await.expect("an answer");
         (response.status().as_u16(), response.text().await.expect("a body"))
     }
@@ -159,6 +191,12 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// An HTTP client, whichever test comes first.
+pub fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
 }
 
 /// The binary under test, without the environment of whoever runs the tests.
@@ -182,6 +220,21 @@ pub fn serve_on(listen: &str, api: &str, data: &Path) -> Command {
     command.args(["serve", "--listen", listen, "--api-listen", api, "--data-dir"]);
     command.arg(data).stdout(Stdio::null());
     command
+}
+
+/// The same command under a limit, in the same process.
+fn limited(ulimit: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("ulimit {ulimit} && exec \"$@\"")).arg("sh");
+    shell.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.stdin(Stdio::null()).stdout(Stdio::null());
+    shell
 }
 
 /// Runs a command that must end by itself.
