@@ -1,8 +1,6 @@
 //! What a node does with what it should not be given.
 
-use std::process::Command;
-
-use crate::support::{Node, guest, preview1_guest, ran, serve_command, wat};
+use crate::support::{Node, guest, http_client, preview1_guest, ran, serve_command, wat};
 
 /// Applies a component that cannot be deployed, and returns what the user is told.
 fn refused(node: &Node, name: &str, wasm: &[u8]) -> String {
@@ -72,71 +70,14 @@ async fn names_of_every_kind_are_harmless() {
     let long = "x".repeat(64 << 10);
     for name in ["", "ünïcode", "a b", "../../etc", &long] {
         let manifest = serde_json::json!({ "task": { name: { "image": "a.example/x:1" } } });
-        let client = reqwest::Client::new().post(node.api_url("/v1/apply"));
+        let client = http_client().post(node.api_url("/v1/apply"));
         let answer = client.json(&manifest).send().await.expect("an answer");
         assert_eq!(answer.status(), 422, "{name:.20}");
         let url = node.api_url(&format!("/v1/services/{}", name.replace(['/', ' '], "%2f")));
         if name.len() < 100 {
-            let answer = reqwest::get(url).await.expect("an answer");
+            let answer = http_client().get(url).send().await.expect("an answer");
             assert!(answer.status().is_client_error() || name.is_empty(), "{name:.20}");
         }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_flipped_bit_in_compiled_code_costs_a_compilation_and_nothing_else() {
-    let mut node = Node::start();
-    node.put("hello.wasm", &guest("hello"));
-    node.apply("[task.h]\ncomponent = \"hello.wasm\"\n[service.h]\nroute = \"h.localhost\"\n");
-    node.kill();
-    let folder = std::fs::read_dir(node.data().join("compiled")).expect("a folder");
-    let code =
-        folder.flatten().find(|entry| entry.path().extension().is_some_and(|e| e == "cwasm"));
-    let path = code.expect("compiled code").path();
-    let mut bytes = std::fs::read(&path).expect("readable");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&path, bytes).expect("writable");
-    node.start_again();
-    assert_eq!(node.get("h.localhost", "/").await.0, 200, "{}", node.log());
-    assert_eq!(node.node_record()["live"]["compiles"], 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_stops_deployments_and_not_requests() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let small = dir.path().join("data");
-    std::fs::create_dir(&small).expect("a folder");
-    let mount = ["-t", "tmpfs", "-o", "size=24m", "tmpfs"];
-    let mounted = ran(Command::new("mount").args(mount).arg(&small));
-    if mounted.code != Some(0) {
-        assert!(!rustix::process::geteuid().is_root(), "root cannot mount: {}", mounted.stderr);
-        println!("left out: only root can mount a small disk");
-        return;
-    }
-    let _unmount = Unmount(small.clone());
-    let mut node = Node::start_in(dir);
-    node.put("hello.wasm", &guest("hello"));
-    let hello = "[task.h]\ncomponent = \"hello.wasm\"\n[service.h]\nroute = \"h.localhost\"\n";
-    node.apply(hello);
-    let filler = small.join("filler");
-    std::fs::write(&filler, vec![0; 24 << 20]).expect_err("the disk is full");
-    node.put("env.wasm", &guest("env"));
-    let refused = node.wharf(&["push", "env.wasm", "env:1"]);
-    assert_eq!(refused.code, Some(1), "{}{}", refused.stdout, refused.stderr);
-    assert_eq!(node.get("h.localhost", "/").await.0, 200, "requests go on");
-    std::fs::remove_file(&filler).expect("removable");
-    node.wharf(&["push", "env.wasm", "env:1"]).ok();
-    node.apply(&hello.replace("hello.wasm", "env.wasm"));
-    assert_eq!(node.get("h.localhost", "/").await.0, 200);
-    node.stop();
-}
-
-struct Unmount(std::path::PathBuf);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        ran(Command::new("umount").arg("-l").arg(&self.0));
     }
 }
 

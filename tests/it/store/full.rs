@@ -1,14 +1,12 @@
 //! Rule 10: a full disk, and a full quota.
 
-use std::path::Path;
-use std::process::Command;
-
 use wharf::store::{
     Consistency, MemStore, RangeReq, Reason, Revision, SqliteOptions, SqliteStore, Store, Txn,
 };
 use wharf::store::{Error, Op};
 
 use super::harness::{delete, get, keys, next, put, range, refusal, revision, sqlite, watch};
+use crate::support::SmallDisk;
 
 /// Bytes of a value; a full disk is reached after some ten of them.
 const VALUE_BYTES: usize = 200 * 1024;
@@ -18,14 +16,9 @@ const PUTS_MAX: usize = 1000;
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_recovers() {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: mounting a small disk needs root");
-        return;
-    }
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let disk = SmallDisk::mount(dir.path());
-    let ballast = dir.path().join("ballast");
-    std::fs::write(&ballast, vec![0; 3 * 1024 * 1024]).expect("a ballast");
+    let Some(disk) = SmallDisk::mount(dir.path(), "8m") else { return };
+    disk.fill_up_to(5 << 20);
     let options = SqliteOptions::new(dir.path().join("store.db"));
     let store = SqliteStore::open(options.clone()).await.expect("the store opens");
     let mut stream = watch(&store, "", Revision(1)).await;
@@ -39,7 +32,7 @@ async fn a_full_disk_refuses_writes_and_recovers() {
         next(&mut stream).await;
     }
 
-    std::fs::remove_file(&ballast).expect("space returns");
+    disk.make_room();
     let after = put(&store, "after", "x").await;
     assert_eq!(after, newest.next(), "what was refused used no revision");
     assert_eq!(next(&mut stream).await.revision, after);
@@ -106,24 +99,4 @@ async fn fill(store: &dyn Store) -> usize {
 
 fn big_put(key: &str) -> Txn {
     Txn::of(vec![Op::put(key.to_owned(), vec![7; VALUE_BYTES])])
-}
-
-/// A tmpfs of 8 MiB, until it is dropped.
-struct SmallDisk<'a>(&'a Path);
-
-impl<'a> SmallDisk<'a> {
-    fn mount(at: &'a Path) -> Self {
-        let options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs"];
-        let mounted = Command::new("mount").args(options).arg(at).status();
-        let mounted = mounted.is_ok_and(|status| status.success());
-        assert!(mounted, "root cannot mount a tmpfs at {}", at.display());
-        Self(at)
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        // Lazily: a store that a failed test left behind may still be there.
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
 }

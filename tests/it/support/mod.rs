@@ -1,5 +1,6 @@
 //! What the tests share.
 
+mod disk;
 mod front;
 mod guests;
 mod h2;
@@ -11,6 +12,7 @@ mod raw;
 #[path = "../../../registry/tests/it/support/programs.rs"]
 mod programs;
 
+pub use disk::SmallDisk;
 pub use front::{Front, ServiceOptions, error_of};
 pub use guests::{guest, preview1_guest, wat};
 pub use h2::H2;
