@@ -13,6 +13,7 @@ mod node_cache;
 mod node_changes;
 mod node_full_disk;
 mod node_languages;
+mod node_machine;
 mod node_registries;
 mod requests;
 mod scale;

@@ -33,6 +33,11 @@ impl Setup {
     pub fn with(args: &[&str]) -> Self {
         Self { args: args.iter().map(|&arg| arg.to_owned()).collect(), ulimit: None }
     }
+
+    /// The same under a limit.
+    pub fn under(self, ulimit: &str) -> Self {
+        Self { ulimit: Some(ulimit.to_owned()), ..self }
+    }
 }
 
 /// What a command printed, and how it ended.
