@@ -14,6 +14,7 @@ mod node_changes;
 mod node_full_disk;
 mod node_languages;
 mod node_machine;
+mod node_outcomes;
 mod node_registries;
 mod requests;
 mod scale;

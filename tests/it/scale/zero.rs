@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use wharf::model::{QueueBounds, Scale};
+use wharf::model::{Code, QueueBounds, Scale};
 use wharf::proxy::ProxyConfig;
 use wharf::runtime::{Machine, ResetPolicy};
 
@@ -67,6 +67,9 @@ async fn a_thousand_requests_that_wait_are_held_until_the_one_load() {
     let lines = front.access_lines(1_001).await;
     let cold = lines.iter().filter(|line| line["cold_start_us"].is_u64()).count();
     assert_eq!(cold, 1_000, "each of them waited for the start");
+    let full = lines.iter().filter(|line| line["code"] == "queue-full").count();
+    let counted = cell.stats().snapshot().by_code;
+    assert_eq!((full, counted), (1, vec![(Code::Ok, 1_000), (Code::QueueFull, 1)]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,6 +85,8 @@ async fn a_request_does_not_wait_longer_than_it_may() {
     );
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_eq!(cell.view().waiting, 0);
+    assert_eq!(front.access_lines(1).await[0]["code"], "queue-timeout");
+    assert_eq!(cell.stats().snapshot().by_code, [(Code::QueueTimeout, 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
