@@ -16,6 +16,7 @@ mod node_languages;
 mod node_machine;
 mod node_outcomes;
 mod node_registries;
+mod node_routes;
 mod requests;
 mod scale;
 mod store;
