@@ -135,9 +135,7 @@ async fn in_the_middle_of_a_push() {
     node.put("env.wasm", &padded(guest("env"), 4 << 20));
     let refused = node.wharf(&["push", "env.wasm", "env:1"]);
     assert_eq!(refused.code, Some(1), "{}{}", refused.stdout, refused.stderr);
-    // The registry hangs up on what it cannot take: its answer may be lost with the connection.
-    let told = ["no space left", "cannot reach the registry"];
-    assert!(told.iter().any(|told| refused.stderr.contains(told)), "{}", refused.stderr);
+    assert!(refused.stderr.contains("no space left"), "{}", refused.stderr);
     serves_hello(&node).await;
     disk.make_room();
     node.wharf(&["push", "env.wasm", "env:1"]).ok();

@@ -23,6 +23,9 @@ use crate::reference::is_repository;
 /// How long a client may be silent in the middle of a body, which holds a blocking thread.
 const BODY_IDLE_MAX: Duration = Duration::from_secs(60);
 
+/// How much of a body is read after its writer has failed: as much as the largest component.
+const DISCARDED_BYTES_MAX: usize = 256 << 20;
+
 type Parameters = HashMap<String, String>;
 
 /// `POST /v2/<name>/blobs/uploads/`: with `mount`, with `digest`, or as a beginning.
@@ -151,14 +154,20 @@ async fn receive(
 }
 
 /// Hands the body over, as far as it comes. What came before a failure stays, so that the
-/// client can ask for the status and continue.
+/// client can ask for the status and continue. What nobody takes any more is thrown away up to a
+/// bound: a client that still sends would meet a closed connection instead of the answer.
 async fn send(feed: &Feed<()>, body: Body) -> Result<(), Failure> {
     let mut chunks = body.into_data_stream();
+    let mut discarded_bytes = 0;
     loop {
         match tokio::time::timeout(BODY_IDLE_MAX, chunks.next()).await {
             Ok(None) => return Ok(()),
             Ok(Some(Ok(chunk))) => {
-                if !feed.send(chunk).await {
+                let bytes = chunk.len();
+                if discarded_bytes > 0 || !feed.send(chunk).await {
+                    discarded_bytes += bytes;
+                }
+                if discarded_bytes > DISCARDED_BYTES_MAX {
                     return Ok(());
                 }
             }
