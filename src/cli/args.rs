@@ -11,7 +11,7 @@ use crate::model::{InvalidQuantity, Name, duration};
 /// A duration such as `30s` or `5m`.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|error| match error {
-        InvalidQuantity::NoUnit { number, .. } => {
+        InvalidQuantity::NoUnit { number: number @ 1.., .. } => {
             format!("{error}\nhint: write {number}s if you meant seconds")
         }
         _ => format!("{error}\nhint: write a time such as 30s or 5m"),
@@ -46,10 +46,12 @@ fn not_an_address(text: &str) -> String {
         );
     }
     if text == "localhost" {
-        return "the port is missing\nhint: write 127.0.0.1:8080".to_owned();
+        return "the port is missing\nhint: write 127.0.0.1:PORT, such as 127.0.0.1:8080"
+            .to_owned();
     }
     if let Ok(host) = text.parse::<IpAddr>() {
-        return format!("the port is missing\nhint: write {}", SocketAddr::from((host, 8080)));
+        let example = SocketAddr::from((host, 8080));
+        return format!("the port is missing\nhint: write it behind the address, as in {example}");
     }
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
     match (host.parse::<IpAddr>(), port.parse::<u16>()) {
@@ -74,7 +76,7 @@ mod tests {
     #[test]
     fn times_have_units() {
         assert_eq!(time("5s"), Ok(Duration::from_secs(5)));
-        for (text, hint) in [("5", "write 5s "), ("0", "write 0s "), ("5 days", "such as 30s")] {
+        for (text, hint) in [("5", "write 5s "), ("0", "such as 30s"), ("5 days", "such as 30s")] {
             let error = time(text).expect_err(text);
             let (_, hints) = error.split_once("\nhint: ").expect("a hint");
             assert!(hints.contains(hint), "{text}: {error}");

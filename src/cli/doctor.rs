@@ -28,10 +28,20 @@ pub(super) struct Args {
     #[command(flatten)]
     data: DataDir,
     /// Where the load balancer would listen
-    #[arg(long, default_value = "127.0.0.1:8080", value_parser = args::address, value_name = "ADDRESS")]
+    #[arg(
+        long,
+        default_value = "127.0.0.1:8080",
+        value_parser = args::address,
+        value_name = "ADDRESS"
+    )]
     listen: SocketAddr,
     /// Where the API would listen
-    #[arg(long, default_value = "127.0.0.1:7300", value_parser = args::address, value_name = "ADDRESS")]
+    #[arg(
+        long,
+        default_value = "127.0.0.1:7300",
+        value_parser = args::address,
+        value_name = "ADDRESS"
+    )]
     api_listen: SocketAddr,
 }
 

@@ -34,10 +34,20 @@ Examples:
   wharf serve --listen 127.0.0.1:0 --api-listen 127.0.0.1:0 --ready-file ready.json")]
 pub(super) struct Args {
     /// Where the load balancer listens; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:8080", value_parser = args::address, value_name = "ADDRESS")]
+    #[arg(
+        long,
+        default_value = "127.0.0.1:8080",
+        value_parser = args::address,
+        value_name = "ADDRESS"
+    )]
     listen: SocketAddr,
     /// Where the API and the embedded registry listen; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:7300", value_parser = args::address, value_name = "ADDRESS")]
+    #[arg(
+        long,
+        default_value = "127.0.0.1:7300",
+        value_parser = args::address,
+        value_name = "ADDRESS"
+    )]
     api_listen: SocketAddr,
     /// Let the API listen where other machines reach it. It has no authentication yet: whoever
     /// reaches it controls the node

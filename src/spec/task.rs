@@ -57,8 +57,8 @@ const LIMITS: Shape = Shape {
     example: "write `limits = { request_body = \"1MiB\" }`",
 };
 
-const IMAGE_HINT: &str = "write \"HOST[:PORT]/REPOSITORY:TAG\", such as \"wharf.internal/hello:1\" for \
-     the node's own registry";
+const IMAGE_HINT: &str = "write \"HOST[:PORT]/REPOSITORY:TAG\", such as \
+                          \"wharf.internal/hello:1\" for the node's own registry";
 
 /// Reads the keys of a task; `None` if there is no telling where its component comes from.
 pub(super) fn read(name: &Name, table: &mut Table<'_, '_>) -> Option<TaskSpec> {
@@ -75,7 +75,8 @@ fn read_source(name: &Name, table: &mut Table<'_, '_>) -> Option<Source> {
         (Given::Absent, Given::Absent) => {
             let problem = table.spot().problem("neither `image` nor `component` is given");
             table.report(problem.hint(format!(
-                "write `image = \"wharf.internal/{name}:1\"`, or `component = \"{name}.wasm\"` for a file"
+                "write `image = \"wharf.internal/{name}:1\"`, or `component = \"{name}.wasm\"` \
+                 for a file"
             )));
             None
         }
