@@ -164,6 +164,7 @@ impl ServiceCell {
             let grants = match &state.component {
                 Component::Loaded(loaded) => {
                     let loaded = Arc::clone(loaded);
+                    state.stop_reaper();
                     state.awake(self, loaded, scale.min)
                 }
                 Component::Asleep if scale.min > 0 => {

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::AbortHandle;
+
 use crate::autoscaler;
 use crate::clock;
 use crate::model::QueueBounds;
@@ -36,7 +38,8 @@ pub(super) struct State {
     last_number: u64,
     pub(super) last_start: Duration,
     pub(super) idle_since: Option<Instant>,
-    reaping: bool,
+    /// Stops the reaper, if there is one.
+    reaper: Option<AbortHandle>,
     random: u64,
 }
 
@@ -234,15 +237,22 @@ impl State {
 
     fn ensure_reaper(&mut self, cell: &Arc<ServiceCell>) {
         let min = self.deployment.as_ref().map_or(0, |d| d.scale.min) as usize;
-        if !self.reaping && self.tasks.len() > min {
-            self.reaping = true;
-            tokio::spawn(ServiceCell::reap(Arc::downgrade(cell)));
+        if self.reaper.is_none() && self.tasks.len() > min {
+            let reaper = tokio::spawn(ServiceCell::reap(Arc::downgrade(cell)));
+            self.reaper = Some(reaper.abort_handle());
+        }
+    }
+
+    /// Stops the reaper, which sleeps until the bounds that it saw are due.
+    pub(super) fn stop_reaper(&mut self) {
+        if let Some(reaper) = self.reaper.take() {
+            reaper.abort();
         }
     }
 
     pub(super) fn reap(&mut self, now: Instant) -> Reaped {
         let Some(deployment) = self.deployment.clone() else {
-            self.reaping = false;
+            self.reaper = None;
             return Reaped::Done((Vec::new(), Component::Asleep));
         };
         let scale = deployment.scale;
@@ -253,7 +263,7 @@ impl State {
         if due > now {
             return Reaped::Later(due);
         }
-        self.reaping = false;
+        self.reaper = None;
         let stopped = self.tasks.split_off(self.tasks.len().min(scale.min as usize));
         let component =
             match self.tasks.is_empty() && matches!(self.component, Component::Loaded(_)) {
