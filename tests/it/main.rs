@@ -4,6 +4,8 @@
 
 mod support;
 
+mod cli;
+mod cli_follow;
 mod connections;
 mod front_door;
 mod limits;

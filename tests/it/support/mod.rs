@@ -7,6 +7,7 @@ mod h2;
 pub mod frames;
 mod node;
 mod raw;
+mod slow_registry;
 
 // Debian's programs are run as they are for the registry's own tests.
 #[path = "../../../registry/tests/it/support/programs.rs"]
@@ -16,8 +17,9 @@ pub use disk::SmallDisk;
 pub use front::{Front, ServiceOptions, error_of};
 pub use guests::{guest, preview1_guest, wat};
 pub use h2::H2;
-pub use node::{Node, Setup, http_client, ran, serve_command, serve_on, wait_for};
+pub use node::{Node, Setup, http_client, ran, serve_command, serve_on, wait_for, wharf_command};
 pub(crate) use programs::{DockerRegistry, skopeo};
 pub use raw::{Answer, End, Raw, eventually, within};
+pub use slow_registry::SlowRegistry;
 
 use raw::PATIENCE;
