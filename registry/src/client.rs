@@ -24,6 +24,7 @@ mod guard;
 mod pull;
 mod push;
 mod transport;
+mod upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;

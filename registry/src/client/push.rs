@@ -4,6 +4,8 @@
 //! from two machines gives one image. The specification wants a time of creation; it is the
 //! epoch, as in other reproducible builds.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use oci_client::client::{Config, ImageLayer};
@@ -13,6 +15,7 @@ use reqwest::Url;
 
 use super::pull::WASM_MAGIC;
 use super::transport::{self, Action, Call, Transport};
+use super::upload::Upload;
 use super::{Error, Progress, Result};
 use crate::artifact::COMPRESSED_MAX_BYTES;
 use crate::content::feed::joined;
@@ -21,6 +24,9 @@ use crate::reference::Reference;
 
 /// Bytes 4 to 7 of a core module: version 1, layer 0. A component has layer 1.
 const CORE_MODULE_VERSION: &[u8; 4] = &[1, 0, 0, 0];
+
+/// How often the progress of an upload is reported.
+const LOOK_AFTER: Duration = Duration::from_millis(100);
 
 /// See [`super::Client::push`].
 pub(super) async fn push(
@@ -134,15 +140,21 @@ impl Pushing<'_> {
             progress(Progress::Present { digest, total_bytes });
             return Ok(());
         }
-        progress(Progress::Blob { digest, done_bytes: 0, total_bytes });
+        let so_far = |done_bytes| progress(Progress::Blob { digest, done_bytes, total_bytes });
+        so_far(0);
         let mut location = self.begin(&what).await?;
         location.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let mut call = self.call(Method::PUT, location, Some(content), &what);
+        let upload = Upload::new(content);
+        let mut call = self.call(Method::PUT, location, Some(upload.clone()), &what);
         let octets = HeaderValue::from_static("application/octet-stream");
         call.headers.insert(header::CONTENT_TYPE, octets);
-        let response = self.transport.send(call).await?;
+        let sending = self.transport.send(call);
+        // What the connection has taken is not yet what the registry has: all of it is the last
+        // report, made when the registry says so.
+        let response = watched(sending, || so_far(upload.taken_bytes().min(total_bytes - 1)));
+        let response = response.await?;
         transport::expect(response, &[StatusCode::CREATED], self.reference, &what).await?;
-        progress(Progress::Blob { digest, done_bytes: total_bytes, total_bytes });
+        so_far(total_bytes);
         Ok(())
     }
 
@@ -150,7 +162,7 @@ impl Pushing<'_> {
     /// accepted: the next request carries its credentials.
     async fn begin(&self, what: &str) -> Result<Url> {
         let url = self.transport.url(self.reference, "blobs/uploads/").await?;
-        let call = self.call(Method::POST, url.clone(), Some(Bytes::new()), what);
+        let call = self.call(Method::POST, url.clone(), Some(Upload::new(Bytes::new())), what);
         let response = self.transport.send(call).await?;
         let accepted = [StatusCode::ACCEPTED];
         let response = transport::expect(response, &accepted, self.reference, what).await?;
@@ -176,7 +188,7 @@ impl Pushing<'_> {
         };
         let url = self.transport.url(self.reference, &format!("manifests/{target}")).await?;
         let what = self.reference.to_string();
-        let mut call = self.call(Method::PUT, url, Some(content), &what);
+        let mut call = self.call(Method::PUT, url, Some(Upload::new(content)), &what);
         let media_type = HeaderValue::from_static(oci_wasm::WASM_MANIFEST_MEDIA_TYPE);
         call.headers.insert(header::CONTENT_TYPE, media_type);
         let response = self.transport.send(call).await?;
@@ -185,10 +197,21 @@ impl Pushing<'_> {
         Ok(())
     }
 
-    fn call(&self, method: Method, url: Url, body: Option<Bytes>, what: &str) -> Call<'_> {
+    fn call(&self, method: Method, url: Url, body: Option<Upload>, what: &str) -> Call<'_> {
         let (reference, action) = (self.reference, Action::Push);
         let (headers, what) = (HeaderMap::new(), what.to_owned());
         Call { reference, action, method, url, headers, body, what }
+    }
+}
+
+/// Waits for `work`, and looks how far it is from time to time.
+async fn watched<F: Future>(work: F, mut look: impl FnMut()) -> F::Output {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(LOOK_AFTER, &mut work).await {
+            Ok(output) => return output,
+            Err(_) => look(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use reqwest::{Response, Url};
 
 use super::auth::{Auth, Scope};
 use super::guard::{self, GuardedResolver, Reach};
+use super::upload::Upload;
 use super::{ClientConfig, Error, Result};
 use crate::digest::quote;
 use crate::reference::Reference;
@@ -46,7 +47,7 @@ pub(super) struct Call<'a> {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
-    pub(super) body: Option<Bytes>,
+    pub(super) body: Option<Upload>,
     /// What is asked for, for messages.
     pub(super) what: String,
 }
@@ -190,7 +191,7 @@ impl Transport {
             request = request.header(header::AUTHORIZATION, value);
         }
         match &call.body {
-            Some(body) => request.body(body.clone()),
+            Some(body) => body.put_on(request),
             None => request,
         }
     }
