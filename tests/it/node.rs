@@ -53,6 +53,7 @@ async fn a_node_that_was_killed_serves_again_without_a_pull_or_a_compile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_whenever_the_node_is_killed() {
     let mut node = node_with_hello();
+    node.wharf(&["scale", "hello", "--max", "1"]).ok();
     let mut acknowledged = 1;
     for round in 0..8_u64 {
         let pid = node.pid();
