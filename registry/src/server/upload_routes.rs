@@ -48,7 +48,7 @@ pub(super) async fn begin(
         .blocking(move |shared| {
             let writer = shared.storage.blobs.writer(None, BLOB_MAX_BYTES)?;
             shared.uploads.begin(&owned, writer, clock::now()).map_err(|Full| {
-                let message = format!("{UPLOADS_MAX} uploads are in progress; try again later");
+                let message = format!("{UPLOADS_MAX} uploads are being written; try again later");
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 Failure::new(status, "TOOMANYREQUESTS", message)
                     .with_header("retry-after", "5".to_owned())
@@ -142,7 +142,7 @@ async fn receive(
     let written = session.written_bytes().ok_or_else(busy)?;
     check_chunk(request.headers(), repository, id, written)?;
     let (writer, owner) = (session.take().ok_or_else(busy)?, session.clone());
-    let feed = Feed::start(writer, move |writer| owner.put_back(writer));
+    let feed = Feed::start(writer, move |writer| owner.put_back(writer, clock::now()));
     let sent = send(&feed, request.into_body()).await;
     if let Err(error) = feed.finish().await {
         // Too large, or a disk that failed: nothing that the client can continue.

@@ -2,6 +2,9 @@
 //!
 //! *Invariant:* at most [`UPLOADS_MAX`] exist at once, and an upload that nobody continued for
 //! [`UPLOAD_IDLE_MAX`] is gone, with its temporary file, at the latest when the next begins.
+//!
+//! *Invariant:* uploads that were begun and left keep nobody out: the one that rested longest
+//! makes room. One that is being written is never ended for another.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +36,7 @@ pub(super) struct Session {
     touched: Mutex<SystemTime>,
 }
 
-/// There are too many uploads.
+/// There are too many uploads, all of them being written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
@@ -48,7 +51,9 @@ impl Uploads {
         let mut sessions = self.sessions();
         sessions.retain(|_, session| !session.is_stale(now));
         if sessions.len() >= UPLOADS_MAX {
-            return Err(Full);
+            let id = longest_at_rest(&sessions).ok_or(Full)?;
+            tracing::info!(repository = sessions[&id].repository, "a resting upload made room");
+            sessions.remove(&id);
         }
         let id = random_id();
         let session = Session {
@@ -98,14 +103,25 @@ impl Session {
         lock(&self.slot).take()
     }
 
-    /// Gives the writer back.
-    pub(super) fn put_back(&self, writer: Writer) {
+    /// Gives the writer back. The upload rests from now on.
+    pub(super) fn put_back(&self, writer: Writer, now: SystemTime) {
+        *lock(&self.touched) = now;
         *lock(&self.slot) = Some(writer);
+    }
+
+    fn is_at_rest(&self) -> bool {
+        lock(&self.slot).is_some()
     }
 
     fn is_stale(&self, now: SystemTime) -> bool {
         now.duration_since(*lock(&self.touched)).is_ok_and(|idle| idle > UPLOAD_IDLE_MAX)
     }
+}
+
+fn longest_at_rest(sessions: &HashMap<String, Arc<Session>>) -> Option<String> {
+    let resting = sessions.iter().filter(|(_, session)| session.is_at_rest());
+    let oldest = resting.min_by_key(|(id, session)| (*lock(&session.touched), (*id).clone()));
+    oldest.map(|(id, _)| id.clone())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -138,7 +154,6 @@ mod tests {
         let now = crate::clock::now();
         let begin = |now| uploads.begin("a", store.writer(None, 10).expect("a writer"), now);
         let ids: Vec<_> = (0..UPLOADS_MAX).map(|_| begin(now).expect("room")).collect();
-        assert_eq!(begin(now), Err(Full));
         let almost = now + UPLOAD_IDLE_MAX;
         assert!(uploads.get("a", &ids[0], almost).is_some());
         assert!(uploads.get("b", &ids[0], almost).is_none());
@@ -149,5 +164,33 @@ mod tests {
         assert_eq!(temporary_files(&dir), 2);
         uploads.expire(later + UPLOAD_IDLE_MAX * 2);
         assert_eq!(temporary_files(&dir), 0);
+    }
+
+    #[test]
+    fn the_upload_that_rested_longest_makes_room_and_none_that_is_written() {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let store = ContentStore::open(dir.path(), u64::MAX).expect("a store");
+        let uploads = Uploads::default();
+        let start = crate::clock::now();
+        let at = |second: usize| start + Duration::from_secs(second as u64);
+        let begin = |now| uploads.begin("a", store.writer(None, 10).expect("a writer"), now);
+        let get = |id: &String, now| uploads.get("a", id, now);
+        let ids: Vec<_> = (0..UPLOADS_MAX).map(|n| begin(at(n)).expect("room")).collect();
+        // The first is being written, and the second was continued.
+        let written = get(&ids[0], at(0)).expect("known");
+        let writer = written.take().expect("at rest");
+        get(&ids[1], at(100)).expect("known");
+        let next = begin(at(100)).expect("the third makes room");
+        assert!(get(&ids[2], at(101)).is_none());
+        assert_eq!(temporary_files(&dir), UPLOADS_MAX);
+        let kept = [&ids[0], &ids[1], &ids[3], &next].map(|id| get(id, at(101)).is_some());
+        assert_eq!(kept, [true; 4]);
+        // When it rests it is the youngest.
+        written.put_back(writer, at(200));
+        let others: Vec<_> = (1..UPLOADS_MAX).map(|_| begin(at(300)).expect("room")).collect();
+        assert!(get(&ids[0], at(300)).is_some());
+        let all = others.iter().chain([&ids[0]]);
+        let _writers: Vec<_> = all.map(|id| get(id, at(300)).expect("known").take()).collect();
+        assert_eq!(begin(at(300)), Err(Full));
     }
 }
