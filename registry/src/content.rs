@@ -7,7 +7,8 @@
 //! async code, call it on a blocking thread.
 //!
 //! *Invariant:* a file named by a digest has held exactly the content of that digest when it
-//! got its name; [`ContentStore::read`] checks that it still does.
+//! got its name; [`ContentStore::read`] and [`ContentStore::check`] look whether it still does,
+//! and remove it if not. Writing it again replaces it, damaged or not.
 //!
 //! *Invariant:* a pinned blob is never evicted.
 //!
@@ -30,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::clock;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use index::Index;
 
 pub use error::Error;
@@ -48,6 +49,9 @@ const FOLDER_MODE: u32 = 0o700;
 /// The largest blob that [`ContentStore::read`] takes into memory, in bytes: as large as the
 /// largest component that a pull accepts (`artifact::DECOMPRESSED_MAX_BYTES`).
 pub const READ_MAX_BYTES: u64 = 256 << 20;
+
+/// How much is read at a time to verify a blob, in bytes.
+const HASH_CHUNK_BYTES: usize = 64 << 10;
 
 /// A bounded store of blobs; a cheap handle, clones share one store.
 #[derive(Clone)]
@@ -150,6 +154,28 @@ impl ContentStore {
             return Err(Error::Corrupt { expected: *digest, actual });
         }
         Ok(Some(content.into()))
+    }
+
+    /// Verifies the blob that is here, and removes it if it is damaged. Returns whether it is still
+    /// here. Nothing is written meanwhile, so that no blob that has just replaced a damaged one
+    /// is removed in its place.
+    pub fn check(&self, digest: &Digest) -> Result<bool> {
+        let path = self.path(digest);
+        let mut index = self.index();
+        let actual = match File::open(&path).and_then(hash) {
+            Ok(actual) => actual,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                index.forget(digest);
+                return Ok(false);
+            }
+            Err(source) => return Err(Error::at(&path, source)),
+        };
+        if actual == *digest {
+            return Ok(true);
+        }
+        tracing::error!(%digest, %actual, "a stored blob was damaged and is removed");
+        self.remove_locked(&mut index, digest)?;
+        Ok(false)
     }
 
     /// Starts a write. If `expected` is given, only content with that digest is accepted; the
@@ -269,6 +295,16 @@ impl Drop for Pin {
 impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Pin").field(&self.digest).finish()
+    }
+}
+
+fn hash(mut file: File) -> std::io::Result<Digest> {
+    let (mut hasher, mut buffer) = (Hasher::new(), vec![0; HASH_CHUNK_BYTES]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(&buffer[..read]),
+        }
     }
 }
 

@@ -109,6 +109,25 @@ fn leftovers_go_and_live_writers_stay() {
 }
 
 #[test]
+fn a_blob_that_is_written_again_replaces_a_damaged_one() {
+    let dir = scratch();
+    let store = open(&dir, 8);
+    let digest = store.put(b"good").expect("written").digest;
+    let open = store.get(&digest).expect("readable").expect("here");
+    for damage in [&b"evil"[..], b"", b"longer than before"] {
+        fs::write(store.path(&digest), damage).expect("damaged");
+        store.put(b"good").expect("written again");
+        assert!(store.check(&digest).expect("readable"));
+        assert_eq!((store.usage().blobs, store.usage().used_bytes), (1, 4));
+    }
+    drop(open);
+    fs::write(store.path(&digest), b"evil").expect("damaged");
+    assert!(!store.check(&digest).expect("readable"));
+    assert!(!store.contains(&digest) && files(&dir) == 0);
+    assert!(!store.check(&digest).expect("gone"));
+}
+
+#[test]
 fn a_damaged_blob_is_reported_and_removed() {
     let dir = scratch();
     let store = open(&dir, ROOMY);

@@ -8,7 +8,6 @@ use std::io::Write as _;
 use tempfile::NamedTempFile;
 
 use super::{ContentStore, Error, Pin, Result, TEMPORARY_PREFIX};
-use crate::clock;
 use crate::digest::{Digest, Hasher};
 
 /// A blob that is being written: a temporary file until [`Writer::commit`].
@@ -74,8 +73,9 @@ impl Writer {
         self.expected = Some(digest);
     }
 
-    /// Verifies the content, flushes it and gives it its name. Blobs that were not used for
-    /// the longest time are evicted if the bound asks for it.
+    /// Verifies the content, flushes it and gives it its name, in place of what has it: that may
+    /// have been damaged since. Blobs that were not used for the longest time are evicted if the
+    /// bound asks for it.
     pub fn commit(self) -> Result<Stored> {
         let Self { store, file, hasher, expected, written_bytes, .. } = self;
         let digest = hasher.finish();
@@ -87,19 +87,12 @@ impl Writer {
         file.as_file().sync_all().map_err(|source| Error::at(file.path(), source))?;
         let pin = store.pin(&digest);
         let mut index = store.index();
-        if index.contains(&digest) && store.path(&digest).is_file() {
-            index.touch(&digest);
-            // As for a new blob, the age counts from now.
-            if let Ok(present) = File::open(store.path(&digest)) {
-                let _ = present.set_modified(clock::now());
-            }
-        } else {
-            index.forget(&digest);
-            store.evict(&mut index, written_bytes)?;
-            let path = store.path(&digest);
-            file.persist(&path).map_err(|error| Error::at(&path, error.error))?;
-            index.insert(digest, written_bytes);
-        }
+        // The pin keeps what has the name now from being evicted for its own successor.
+        let present = index.size(&digest).unwrap_or(0);
+        store.evict(&mut index, written_bytes.saturating_sub(present))?;
+        let path = store.path(&digest);
+        file.persist(&path).map_err(|error| Error::at(&path, error.error))?;
+        index.insert(digest, written_bytes);
         drop(index);
         sync_folder(&store)?;
         Ok(Stored { digest, size_bytes: written_bytes, pin })

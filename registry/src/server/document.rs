@@ -21,7 +21,7 @@ const MEDIA_TYPE_MAX_BYTES: usize = 255;
 pub(super) struct Document {
     pub(super) media_type: String,
     /// The blobs that must be in the repository.
-    pub(super) blobs: Vec<Digest>,
+    pub(super) blobs: Vec<Part>,
     /// The blobs that may be in the repository, and are kept if they are.
     elsewhere: Vec<Digest>,
     /// The manifests that must be in the repository.
@@ -31,6 +31,14 @@ pub(super) struct Document {
     /// Its own kind, or that of its config.
     pub(super) artifact_type: Option<String>,
     pub(super) annotations: BTreeMap<String, String>,
+}
+
+/// A blob of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) digest: Digest,
+    /// In bytes, as the manifest says.
+    pub(super) size: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +63,7 @@ struct RawDescriptor {
     #[serde(default)]
     media_type: String,
     digest: Digest,
+    size: Option<u64>,
     #[serde(default)]
     urls: Option<Vec<String>>,
 }
@@ -82,7 +91,7 @@ impl Document {
             raw.config.iter().chain(&raw.layers).partition(|d| d.is_elsewhere());
         Ok(Self {
             media_type,
-            blobs: blobs.iter().map(|d| d.digest).collect(),
+            blobs: blobs.iter().map(|d| Part { digest: d.digest, size: d.size }).collect(),
             elsewhere: elsewhere.iter().map(|d| d.digest).collect(),
             manifests: raw.manifests.iter().map(|d| d.digest).collect(),
             subject: raw.subject.map(|d| d.digest),
@@ -93,7 +102,8 @@ impl Document {
 
     /// Everything that must not be collected while this manifest exists.
     pub(super) fn references(&self) -> impl Iterator<Item = Digest> + '_ {
-        self.blobs.iter().chain(&self.elsewhere).chain(&self.manifests).copied()
+        let blobs = self.blobs.iter().map(|part| &part.digest);
+        blobs.chain(&self.elsewhere).chain(&self.manifests).copied()
     }
 }
 
@@ -146,7 +156,7 @@ mod tests {
             None,
         )
         .expect("sound");
-        assert_eq!(document.blobs, [a, b]);
+        assert_eq!(document.blobs, [a, b].map(|digest| Part { digest, size: Some(1) }));
         assert_eq!(document.subject, Some(c));
         assert_eq!(document.artifact_type.as_deref(), Some("x/config"));
         assert_eq!(document.media_type, DEFAULT_MEDIA_TYPE);

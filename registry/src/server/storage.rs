@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::document::Document;
+use super::document::{Document, Part};
 use super::path::Selector;
 use crate::content::{self, ContentStore, Writer};
 use crate::digest::Digest;
@@ -116,9 +116,23 @@ impl Storage {
         self.folder(repository).is_dir()
     }
 
-    /// Whether the repository has the blob, and it is on the disk.
+    /// Whether the repository has the blob, and it is on the disk with the size that it had.
     pub(super) fn has_blob(&self, repository: &str, digest: &Digest) -> bool {
-        self.blob_link(repository, digest).is_file() && self.blobs.contains(digest)
+        let Some(size) = self.blobs.size(digest) else { return false };
+        let found = std::fs::metadata(self.blobs.path(digest));
+        self.blob_link(repository, digest).is_file() && found.is_ok_and(|file| file.len() == size)
+    }
+
+    /// Whether the repository has the blob, with the size that a manifest gives it. If that is
+    /// another, one of them is wrong, and the blob is verified: a damaged one goes, so that the
+    /// client uploads it again.
+    fn has_part(&self, repository: &str, part: &Part) -> Result<bool> {
+        let digest = &part.digest;
+        let has = self.has_blob(repository, digest);
+        match part.size == self.blobs.size(digest) || part.size.is_none() {
+            true => Ok(has),
+            false => Ok(self.blobs.check(digest)? && has),
+        }
     }
 
     /// Notes that a client was told of the blob, which protects it for a while.
@@ -169,11 +183,12 @@ impl Storage {
         content: &[u8],
     ) -> Result<Put> {
         let _gate = self.adding();
-        let missing = document
-            .blobs
-            .iter()
-            .find(|digest| !self.has_blob(repository, digest))
-            .or_else(|| document.manifests.iter().find(|d| !self.has_manifest(repository, d)));
+        for part in &document.blobs {
+            if !self.has_part(repository, part)? {
+                return Ok(Put::Missing(part.digest));
+            }
+        }
+        let missing = document.manifests.iter().find(|d| !self.has_manifest(repository, d));
         if let Some(missing) = missing {
             return Ok(Put::Missing(*missing));
         }

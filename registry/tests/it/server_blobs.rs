@@ -77,6 +77,63 @@ async fn the_root_says_that_this_is_a_registry() {
 }
 
 #[tokio::test]
+async fn a_damaged_blob_is_found_and_pushed_again() {
+    let case = Case::new().await;
+    let content = vec![b'x'; 200_000];
+    let digest = case.upload("a", &content).await;
+    let file = case.served.dir.path().join("blobs/sha256").join(digest.hex());
+    let path = format!("a/blobs/{digest}");
+    let size = |size: usize| {
+        let config = serde_json::json!({"digest": digest, "size": size});
+        serde_json::json!({"schemaVersion": 2, "config": config}).to_string()
+    };
+    // One whose size is another is missed at once.
+    std::fs::write(&file, &content[1..]).expect("damaged");
+    assert_eq!(case.send("HEAD", &path, &[], b"").await.status(), 404);
+    let put = case.send("PUT", "a/manifests/1", &[], size(200_000).as_bytes()).await;
+    assert_error(put, 400, "MANIFEST_BLOB_UNKNOWN").await;
+    case.upload("a", &content).await;
+    // One whose size is right is missed once somebody has read it.
+    let mut damaged = content.clone();
+    damaged[100_000] = b'y';
+    std::fs::write(&file, &damaged).expect("damaged");
+    assert_eq!(case.send("HEAD", &path, &[], b"").await.status(), 200);
+    // It breaks off, at the latest before its last bytes.
+    if let Ok(response) = case.http.get(case.served.url(&path)).send().await {
+        assert!(response.bytes().await.is_err());
+    }
+    assert_eq!(case.send("HEAD", &path, &[], b"").await.status(), 404);
+    case.upload("a", &content).await;
+    assert_eq!(
+        case.send("PUT", "a/manifests/1", &[], size(200_000).as_bytes()).await.status(),
+        201
+    );
+    // Pushed again without a look, it is whole again as well.
+    std::fs::write(&file, &damaged).expect("damaged");
+    case.upload("a", &content).await;
+    let response = case.send("GET", &path, &[], b"").await;
+    assert_eq!(response.bytes().await.expect("whole"), content);
+}
+
+#[tokio::test]
+async fn a_blob_that_was_cut_while_nobody_served_it_is_missed_by_its_manifest() {
+    let case = Case::new().await;
+    let digest = case.upload("a", b"whole").await;
+    let file = case.served.dir.path().join("blobs/sha256").join(digest.hex());
+    std::fs::write(&file, b"who").expect("damaged");
+    let again = Case { served: Served::on(case.served.dir.clone()).await, http: http() };
+    assert_eq!(again.send("HEAD", &format!("a/blobs/{digest}"), &[], b"").await.status(), 200);
+    let config = serde_json::json!({"digest": digest, "size": 5});
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": config}).to_string();
+    let put = again.send("PUT", "a/manifests/1", &[], manifest.as_bytes()).await;
+    assert_error(put, 400, "MANIFEST_BLOB_UNKNOWN").await;
+    assert_eq!(again.send("HEAD", &format!("a/blobs/{digest}"), &[], b"").await.status(), 404);
+    again.upload("a", b"whole").await;
+    let put = again.send("PUT", "a/manifests/1", &[], manifest.as_bytes()).await;
+    assert_eq!(put.status(), 201);
+}
+
+#[tokio::test]
 async fn a_blob_is_uploaded_at_once_and_in_two_steps() {
     let case = Case::new().await;
     let digest = case.upload("a", b"at once").await;
