@@ -177,7 +177,7 @@ async fn route(server: &Server, request: Request) -> Result<Response, Failure> {
         (Target::Upload { repository, id }, "DELETE") => {
             upload_routes::cancel(server, &repository, &id)
         }
-        _ => Err(Failure::unsupported(&method)),
+        (target, _) => Err(Failure::unsupported(&method, target.methods())),
     }
 }
 

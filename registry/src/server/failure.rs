@@ -30,9 +30,11 @@ impl Failure {
         self
     }
 
-    pub(super) fn unsupported(method: &Method) -> Self {
+    /// `allow` are the methods that are supported (RFC 9110 §15.5.6).
+    pub(super) fn unsupported(method: &Method, allow: &str) -> Self {
         let message = format!("{method} is not supported here");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message)
+            .with_header("allow", allow.to_owned())
     }
 
     pub(super) fn name_unknown(repository: &str) -> Self {

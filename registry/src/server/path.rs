@@ -24,6 +24,20 @@ pub(super) enum Target {
     Upload { repository: String, id: String },
 }
 
+impl Target {
+    /// The methods that it has, as `Allow` lists them; `dispatch` has the same.
+    pub(super) fn methods(&self) -> &'static str {
+        match self {
+            Self::Root => "GET, HEAD",
+            Self::Catalog | Self::Tags { .. } | Self::Referrers { .. } => "GET",
+            Self::Manifest { .. } => "GET, HEAD, PUT, DELETE",
+            Self::Blob { .. } => "GET, HEAD, DELETE",
+            Self::Uploads { .. } => "POST",
+            Self::Upload { .. } => "GET, PATCH, PUT, DELETE",
+        }
+    }
+}
+
 /// Which manifest of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Selector {

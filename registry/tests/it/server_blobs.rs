@@ -77,6 +77,33 @@ async fn the_root_says_that_this_is_a_registry() {
 }
 
 #[tokio::test]
+async fn a_method_that_is_not_there_is_answered_with_those_that_are() {
+    let case = Case::new().await;
+    let digest = case.upload("a", b"blob").await;
+    let location = case.begin().await;
+    for (path, allow) in [
+        ("", "GET, HEAD"),
+        ("_catalog", "GET"),
+        ("a/tags/list", "GET"),
+        (&format!("a/referrers/{digest}"), "GET"),
+        ("a/manifests/1", "GET, HEAD, PUT, DELETE"),
+        (&format!("a/blobs/{digest}"), "GET, HEAD, DELETE"),
+        ("a/blobs/uploads/", "POST"),
+        (&location, "GET, PATCH, PUT, DELETE"),
+    ] {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"] {
+            let response = case.send(method, path, &[], b"").await;
+            if response.status() == 405 {
+                assert_eq!(header(&response, "allow"), allow, "{method} {path}");
+                assert!(!allow.split(", ").any(|allowed| allowed == method), "{method} {path}");
+            } else {
+                assert!(allow.split(", ").any(|allowed| allowed == method), "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_blob_is_found_and_pushed_again() {
     let case = Case::new().await;
     let content = vec![b'x'; 200_000];
