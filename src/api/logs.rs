@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -21,6 +21,7 @@ use super::Shared;
 use super::dto::{LogEntry, LogGap, LogLine};
 use super::failure::Failure;
 use super::problem::Problem;
+use super::segment::Segment;
 use super::services::{not_found, parse_name};
 
 /// Lines that are shown when none are asked for.
@@ -56,7 +57,7 @@ pub(super) struct LogQuery {
 )]
 pub(super) async fn read(
     State(node): Shared,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(query) = query.map_err(|error| Failure::Query(error.body_text()))?;

@@ -19,6 +19,7 @@ mod logs;
 mod nodes;
 mod overview;
 mod problem;
+mod segment;
 mod service;
 mod services;
 mod tasks;
@@ -190,8 +191,12 @@ fn paths() -> Vec<String> {
 }
 
 async fn not_found(uri: Uri) -> Response {
+    nothing_at(&uri).into_response()
+}
+
+fn nothing_at(uri: &Uri) -> Failure {
     let path = crate::telemetry::sanitise(uri.path().as_bytes());
-    Failure::NotFound { path, known: paths() }.into_response()
+    Failure::NotFound { path, known: paths() }
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
 use crate::model::{self, Name, duration};
@@ -20,6 +20,7 @@ use super::dto::{
 use super::failure::Failure;
 use super::overview::Overview;
 use super::problem::Problem;
+use super::segment::Segment;
 use super::{Shared, State as Node};
 
 /// How often a change of one service starts again because others changed it.
@@ -59,7 +60,7 @@ pub(super) async fn list(State(node): Shared) -> Result<Json<Vec<Service>>, Fail
 )]
 pub(super) async fn describe(
     State(node): Shared,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Json<ServiceDetail>, Failure> {
     let overview = Overview::read(&*node.parts.store).await?;
     let name = parse_name(&text);
@@ -84,7 +85,7 @@ pub(super) async fn describe(
 )]
 pub(super) async fn delete(
     State(node): Shared,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<(StatusCode, Json<Deleted>), Failure> {
     let store = &*node.parts.store;
     let name = named(store, &text).await?;
@@ -115,7 +116,7 @@ pub(super) async fn delete(
 )]
 pub(super) async fn scale(
     State(node): Shared,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<AppliedService>, Failure> {
     let body = body.map_err(|error| too_large_or_broken(&error))?;

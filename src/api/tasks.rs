@@ -1,7 +1,7 @@
 //! Running tasks, and the definitions that they are copies of.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 use crate::model::TaskDefinitionId;
 use crate::store::{self, Consistency, Kv, RangeReq, Store, codec, keys};
@@ -10,6 +10,7 @@ use super::Shared;
 use super::dto::{Task, TaskDefinition};
 use super::failure::Failure;
 use super::problem::Problem;
+use super::segment::Segment;
 use super::services::shown;
 
 /// Lists the tasks that run on the node that answers.
@@ -68,7 +69,7 @@ pub(super) async fn definitions(State(node): Shared) -> Result<Json<Vec<TaskDefi
 )]
 pub(super) async fn definition(
     State(node): Shared,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Json<TaskDefinition>, Failure> {
     let store = &*node.parts.store;
     if let Ok(id) = text.parse::<TaskDefinitionId>() {

@@ -155,6 +155,11 @@ async fn every_refusal_is_problem_details() {
         (http.put(at("/v1/services")), 405, "method-not-allowed"),
         (http.get(at("/v1/services/nope")), 404, "service-not-found"),
         (http.get(at("/v1/services/No%2Fpe/logs")), 404, "service-not-found"),
+        (http.get(at("/v1/services/%ff")), 404, "not-found"),
+        (http.delete(at("/v1/services/%ff")), 404, "not-found"),
+        (http.patch(at("/v1/services/a%c0%af/scale")).body("{}"), 404, "not-found"),
+        (http.get(at("/v1/services/%ff/logs")), 404, "not-found"),
+        (http.get(at("/v1/task-definitions/%ff")), 404, "not-found"),
         (http.delete(at("/v1/services/nope")), 404, "service-not-found"),
         (http.patch(at("/v1/services/nope/scale")).body("{}"), 404, "service-not-found"),
         (http.patch(at("/v1/services/nope/scale")).body("{\"mx\":1}"), 400, "body-invalid"),
@@ -173,6 +178,26 @@ async fn every_refusal_is_problem_details() {
         assert_eq!(kind, "application/problem+json", "{code}");
         assert_eq!(problem["type"], format!("urn:wharf:error:{code}"));
         assert!(CODES.contains(&code), "{code} is not in the list of codes");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_a_path_does_not_have_is_answered_with_those_that_it_has() {
+    let node = start().await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for (path, allow) in [
+        ("/v1/services", "GET,HEAD"),
+        ("/v1/services/a", "DELETE,GET,HEAD"),
+        ("/v1/services/a/scale", "PATCH"),
+        ("/v1/apply", "POST"),
+        ("/healthz", "GET,HEAD"),
+        ("/openapi.json", "GET,HEAD"),
+    ] {
+        let put = http.put(format!("{}{path}", node.base)).send().await.expect("an answer");
+        let mut methods: Vec<_> =
+            put.headers()["allow"].to_str().expect("text").split(',').collect();
+        methods.sort_unstable();
+        assert_eq!((put.status().as_u16(), methods.join(",").as_str()), (405, allow), "{path}");
     }
 }
 

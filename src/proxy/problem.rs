@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http_body::Frame;
 use serde::Serialize;
 
@@ -13,6 +13,10 @@ pub(super) const ERROR: HeaderName = HeaderName::from_static("wharf-error");
 /// Seconds after which a client is invited to try again. Capacity comes back in milliseconds, but
 /// the field has whole seconds.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+/// What a 405 names: the usual methods. Which of them a service answers to is its own matter.
+const ALLOWED: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// Problem details (RFC 9457).
 #[derive(Serialize)]
@@ -44,6 +48,9 @@ pub(super) fn response(code: Code, detail: Option<&str>, id: &str) -> Response<V
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(ERROR, HeaderValue::from_static(code.as_str()));
+    if code == Code::MethodNotAllowed {
+        headers.insert(ALLOW, ALLOWED);
+    }
     if code.invites_retry() {
         headers.insert(RETRY_AFTER, RETRY_AFTER_S);
     }

@@ -65,6 +65,9 @@ async fn a_target_that_is_no_path_is_refused() {
     ] {
         refused(&front, format!("{line}\r\n{host}"), status, code).await;
     }
+    let answer = ask(&front, format!("TRACE / HTTP/1.1\r\n{host}")).await.expect("an answer");
+    let allow = answer.header("allow").expect("the methods that there are");
+    assert!(allow.starts_with("GET, ") && !allow.contains("TRACE"), "{allow}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
