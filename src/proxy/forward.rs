@@ -73,12 +73,17 @@ impl Front {
     ) -> Result<Reply, Failure> {
         let service = self.find(&admitted).ok_or(Code::NoRoute)?;
         exchange.for_service(service.name(), Arc::clone(service.stats()));
+        // What will be refused wakes nobody, and takes nobody's place.
+        if let Some(deployment) = service.deployment() {
+            check_size(&request, &deployment.definition.limits)?;
+        }
         let slot = service.acquire().await.map_err(|refusal| refusal.code())?;
         exchange.taken_by(&slot.deployment().definition.id, slot.task_number(), slot.waited);
         let cold_start = slot.cold_start;
         if let Some(took) = cold_start {
             exchange.cold_start(took);
         }
+        // Another deployment may have come into force meanwhile.
         let limits = &slot.deployment().definition.limits;
         check_size(&request, limits)?;
         let (mut head, body) = request.into_parts();

@@ -72,6 +72,11 @@ impl ServiceCell {
         self.stats.get()
     }
 
+    /// What is in force, if anything is.
+    pub fn deployment(&self) -> Option<Arc<Deployment>> {
+        self.state.lock().deployment.clone()
+    }
+
     /// Takes a place on one of the tasks; starts one, or wakes the service, or waits, as it needs.
     ///
     /// Dropping the future gives up the place in the queue.

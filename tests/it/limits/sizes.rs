@@ -60,6 +60,30 @@ async fn a_header_section_over_the_tasks_limit_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_too_large_wakes_nobody() {
+    let front = Front::start().await;
+    let small = limits(|limits| {
+        limits.request_body = ByteSize::kib(8);
+        limits.headers = ByteSize::kib(1);
+    });
+    let cell = front.deploy("echo", &guest("echo"), small).await;
+    let head = "POST / HTTP/1.1\r\nhost: echo.test\r\nconnection: close\r\n";
+    let long = format!("{head}content-length: 8193\r\n\r\n");
+    let wide = format!("{head}x-fill: {}\r\n\r\n", "x".repeat(1_200));
+    for (request, status, code) in [(long, 413, "body-too-large"), (wide, 431, "headers-too-large")]
+    {
+        let mut raw = Raw::connect(front.address).await;
+        raw.send(request).await;
+        let answer = raw.answer().await.expect("an answer");
+        assert_eq!((answer.status, answer.header("wharf-error")), (status, Some(code)));
+        let line = front.access_line(answer.header("x-request-id").expect("an id")).await;
+        assert_eq!((&line["code"], &line["service"]), (&code.into(), &"echo".into()));
+        assert!(line["task"].is_null() && line["cold_start_us"].is_null(), "{line}");
+    }
+    assert_eq!((front.loader.loads(), cell.view().tasks.len(), cell.view().loaded), (0, 0, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_takes_too_much_of_the_host_is_stopped() {
     let front = Front::start().await;
     let leak = limits(|limits| limits.handles = 100);
