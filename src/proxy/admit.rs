@@ -136,25 +136,37 @@ fn is_port(authority: &Authority) -> bool {
     matches!(rest, "" | ":") || (rest.starts_with(':') && authority.port_u16().is_some())
 }
 
-/// Whether a segment is `.` or `..`, percent-encoded dots included: a router and a guest could
-/// resolve them differently.
+/// Whether a segment is `.` or `..`, with dots and separators percent-encoded or not, `\` among
+/// the separators: a router and a guest could resolve them differently. What is encoded twice is
+/// not looked at: it has no dots after it was decoded once.
 fn has_dot_segment(path: &str) -> bool {
     if !path.contains('.') && !path.contains('%') {
         return false;
     }
-    path.split(['/', '\\']).any(|segment| {
-        let mut rest = segment;
-        let mut dots = 0;
-        while let Some(after) = strip_dot(rest) {
-            rest = after;
-            dots += 1;
-        }
-        rest.is_empty() && (dots == 1 || dots == 2)
-    })
+    // Dots of the segment so far; `None` once there was anything else in it.
+    let mut dots = Some(0);
+    let mut rest = path.as_bytes();
+    while let Some((byte, after)) = first_decoded(rest) {
+        dots = match byte {
+            b'/' | b'\\' if matches!(dots, Some(1 | 2)) => return true,
+            b'/' | b'\\' => Some(0),
+            b'.' => dots.map(|dots: u32| dots + 1),
+            _ => None,
+        };
+        rest = after;
+    }
+    matches!(dots, Some(1 | 2))
 }
 
-fn strip_dot(text: &str) -> Option<&str> {
-    text.strip_prefix('.').or_else(|| text.strip_prefix("%2e")).or_else(|| text.strip_prefix("%2E"))
+/// The first byte, percent-decoded, and what follows it. A `%` without two digits is itself.
+fn first_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    match (text.split_first()?, digit(1), digit(2)) {
+        ((b'%', _), Some(high), Some(low)) => {
+            Some((u8::try_from(high * 16 + low).unwrap_or(b'%'), &text[3..]))
+        }
+        ((byte, rest), _, _) => Some((*byte, rest)),
+    }
 }
 
 #[cfg(test)]
@@ -208,7 +220,15 @@ mod tests {
         for path in ["/..", "/a/../b", "/a/%2e%2E/b", "/%2e", "/a/.%2e", "/a\\..\\b"] {
             assert_eq!(code("GET", path, &[host]), bad, "{path}");
         }
-        for path in ["/...", "/.well-known/x", "/a..b", "/%2e%2e%2e"] {
+        for path in ["/a/..%2fb", "/a%2F..", "/a%2f%2e%2E%5cb", "/a/..%5Cb", "/a%5c.%2fb", "/%2f.."]
+        {
+            assert_eq!(code("GET", path, &[host]), bad, "{path}");
+        }
+        for path in ["/...", "/.well-known/x", "/a..b", "/%2e%2e%2e", "/a%2fb", "/%2f", "/a%2f.b"] {
+            assert_eq!(code("GET", path, &[host]), None, "{path}");
+        }
+        // No escape, an escape of a percent sign, and bytes that are no text.
+        for path in ["/%", "/..%", "/..%2", "/..%2g", "/%252e%252e/", "/..%252fb", "/%ff..%ff"] {
             assert_eq!(code("GET", path, &[host]), None, "{path}");
         }
     }

@@ -84,14 +84,50 @@ async fn a_path_that_climbs_is_refused_however_it_is_spelt() {
         "/a/%2e./b",
         "/%2e",
         "/a\\..\\b",
+        "/a/..%2fb",
+        "/a/..%2Fb",
+        "/a%2f..%2fb",
+        "/a/%2e%2e%5cb",
+        "/a/..%5c",
+        "/a%2f.",
     ] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: hello.test\r\n\r\n");
         refused(&front, request, 400, "bad-request").await;
     }
-    for path in ["/...", "/.well-known/x", "/a..b", "/?x=../..", "/a//b", "/%2f"] {
+    for path in
+        ["/...", "/.well-known/x", "/a..b", "/?x=../..", "/a//b", "/%2f", "/@a%2fb", "/%252e%252e/"]
+    {
         let request = format!("GET {path} HTTP/1.1\r\nhost: hello.test\r\n\r\n");
         let answer = ask(&front, request).await.expect("an answer");
         assert_eq!(answer.status, 200, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prefix_is_compared_as_it_was_sent() {
+    let front = front(&["echo", "hello"]).await;
+    let route = "echo.test/a/*".parse().expect("a route");
+    front.also_at(&route, "hello");
+    for (path, served_by) in [
+        ("/a/b", "hello"),
+        ("/a", "hello"),
+        ("/a/", "hello"),
+        ("/a//b", "hello"),
+        ("/a/%62", "hello"),
+        ("/a/x%2f%62", "hello"),
+        // None of these begins with `/a/`; whoever decodes them may think so, and serves itself.
+        ("/%61/b", "echo"),
+        ("/a%2fb", "echo"),
+        ("//a/b", "echo"),
+        ("/A/b", "echo"),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: echo.test\r\n\r\n");
+        let answer = ask(&front, request).await.expect("an answer");
+        let line = front.access_line(answer.header("x-request-id").expect("an id")).await;
+        assert_eq!((answer.status, &line["service"]), (200, &served_by.into()), "{path}");
+        if served_by == "echo" {
+            assert_eq!(answer.header("x-echo-path"), Some(path));
+        }
     }
 }
 

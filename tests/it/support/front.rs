@@ -9,7 +9,7 @@ use std::time::Duration;
 use registry::Digest;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use wharf::model::{Limits, Name, QueueBounds, Scale, TaskDefinition};
+use wharf::model::{Limits, Name, QueueBounds, RoutePattern, Scale, TaskDefinition};
 use wharf::proxy::{Proxy, ProxyConfig};
 use wharf::runtime::{
     AotCache, Compiler, Deployment, Engine, Loader, Machine, ResetPolicy, Routes, Runtime,
@@ -119,14 +119,18 @@ impl Front {
 
     /// The service at `<name>.test`, whether or not anything is deployed there.
     pub fn route(&self, name: &str) -> Arc<ServiceCell> {
+        self.also_at(&format!("{name}.test/*").parse().expect("a route"), name);
+        self.table.get_or_insert(&name.parse().expect("a name"))
+    }
+
+    /// Serves a service that is deployed at another route, too.
+    pub fn also_at(&self, route: &RoutePattern, name: &str) {
         let cell = self.table.get_or_insert(&name.parse().expect("a name"));
-        let route = format!("{name}.test/*").parse().expect("a route");
         self.routes.rcu(|routes| {
             let mut table = (**routes).clone();
-            table.insert(&route, cell.clone());
+            table.insert(route, cell.clone());
             table
         });
-        cell
     }
 
     /// Compiles the component, without serving it.
