@@ -42,6 +42,8 @@ const API_HEAD: Duration = Duration::from_secs(30);
 const API_IDLE: Duration = Duration::from_secs(300);
 /// How long the API may take to finish what it answers when the node stops.
 const API_DRAIN: Duration = Duration::from_secs(5);
+/// How long the last access lines may take to be written when the node stops.
+const LAST_LINES: Duration = Duration::from_secs(5);
 /// How often the node looks whether swap appeared under the fast reset.
 const HAZARD_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the embedded registry looks for blobs that nothing refers to.
@@ -86,6 +88,15 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// It cannot be said that the node serves.
+    #[error("the ready file {} cannot be written", .path.display())]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Something that every process needs cannot be had.
     #[error("the node cannot start")]
     Start(#[source] io::Error),
@@ -107,6 +118,9 @@ impl ServeError {
             Self::DataDir { path, .. } => {
                 Some(format!("check that {} can be written to, or give --data-dir", path.display()))
             }
+            Self::ReadyFile { .. } => {
+                Some("name a file in a folder that is there and can be written to".to_owned())
+            }
             Self::Engine(_) => Some("`wharf doctor` shows the limits of this machine".to_owned()),
             _ => None,
         }
@@ -116,11 +130,13 @@ impl ServeError {
 /// Runs a node until the signal is given and what was under way is done.
 pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeError> {
     let machine = Machine::read();
-    prepare_folder(&config.data_dir)?;
     if let Some(path) = &config.ready_file {
         // A process that was killed left its word behind.
         let _ = std::fs::remove_file(path);
+        // Whoever waits for the file must not learn late that it cannot come.
+        draft_beside(path)?;
     }
+    prepare_folder(&config.data_dir)?;
     // The store's lock keeps a second node out of the folder, so it comes first.
     let store = SqliteStore::open(SqliteOptions::new(config.data_dir.join("state.db"))).await?;
     let store: Arc<dyn Store> = Arc::new(store);
@@ -135,7 +151,8 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     let log = AccessLog::open(&config.access_log).map_err(ServeError::Start)?;
     let routes = Arc::new(Routes::default());
     let bounds = proxy_bounds(&machine);
-    let proxy = Proxy::bind(config.listen, bounds, routes.clone(), runtime.clone(), log).await?;
+    let proxy =
+        Proxy::bind(config.listen, bounds, routes.clone(), runtime.clone(), log.clone()).await?;
     let http_address = proxy.local_addr().map_err(ServeError::Start)?;
     let unparsed = Arc::clone(proxy.unparsed());
     let parts = Parts { store: store.clone(), runtime, routes, api_address, unparsed };
@@ -149,13 +166,23 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     // A node that says that it serves knows the routes of everything that it served before.
     let _ = shutdown.unless_begun(routed).await;
     ready.store(true, Ordering::Release);
-    say_ready(&config, http_address, api_address)?;
+    let said = say_ready(&config, http_address, api_address);
+    if said.is_err() {
+        shutdown.begin();
+    }
     proxy.run(shutdown).await;
     let _ = tokio::join!(control, agent, api, hazard, collect);
     if let Some(path) = &config.ready_file {
         let _ = std::fs::remove_file(path);
     }
-    Ok(())
+    // Requests that were cut off have their lines as well.
+    drop(guests);
+    if let Some(log) = log
+        && tokio::time::timeout(LAST_LINES, log.written()).await.is_err()
+    {
+        tracing::warn!("the last access lines are lost: their writer does not get on");
+    }
+    said
 }
 
 fn proxy_bounds(machine: &Machine) -> Bounds {
@@ -294,12 +321,17 @@ fn say_ready(config: &NodeConfig, http: SocketAddr, api: SocketAddr) -> Result<(
     tracing::info!(%http, %api, data_dir = %config.data_dir.display(), "the node serves");
     let Some(path) = &config.ready_file else { return Ok(()) };
     let ready = serde_json::json!({ "http": http, "api": api, "pid": std::process::id() });
-    let failed = |source| ServeError::DataDir { path: path.clone(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let mut temp = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let failed = |source| ServeError::ReadyFile { path: path.clone(), source };
+    let mut temp = draft_beside(path)?;
     writeln!(temp, "{ready}").map_err(failed)?;
     temp.persist(path).map(drop).map_err(|error| failed(error.error))
+}
+
+/// A file that may become the ready file.
+fn draft_beside(path: &Path) -> Result<tempfile::NamedTempFile, ServeError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let made = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+    made.map_err(|source| ServeError::ReadyFile { path: path.to_owned(), source })
 }
 
 /// Guest threads end without waiting for guests: whoever still runs was drained or gave up on.

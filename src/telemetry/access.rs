@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use tokio::sync::oneshot;
+
 /// Lines that wait for the writer. At some 400 bytes each this is 6 MiB; beyond it lines are
 /// dropped and counted, because a slow disk must not slow requests.
 const WAITING_LINES: usize = 16_384;
@@ -24,8 +26,15 @@ pub enum AccessTarget {
 /// A handle to the log. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    lines: SyncSender<String>,
+    lines: SyncSender<Entry>,
     dropped: Arc<AtomicU64>,
+}
+
+/// What the writer is handed.
+enum Entry {
+    Line(String),
+    /// Is told when all before it are written.
+    Mark(oneshot::Sender<()>),
 }
 
 impl AccessLog {
@@ -49,27 +58,66 @@ impl AccessLog {
 
     /// Hands a line to the writer, or drops it if the writer is behind.
     pub fn write(&self, line: String) {
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(Entry::Line(line)) {
             self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Completes when every line that was handed over is written. For the end of a process: it
+    /// waits for the disk.
+    pub async fn written(&self) {
+        let (mark, reached) = oneshot::channel();
+        let lines = self.lines.clone();
+        // The queue may be full, and then this waits for room.
+        let sent = tokio::task::spawn_blocking(move || lines.send(Entry::Mark(mark))).await;
+        if matches!(sent, Ok(Ok(()))) {
+            let _ = reached.await;
         }
     }
 }
 
 /// Writes whatever waits, then flushes and sleeps until there is more. A full disk loses lines,
 /// never requests; the next line is tried again.
-fn write_all(waiting: &Receiver<String>, sink: Box<dyn Write + Send>, dropped: &AtomicU64) {
+fn write_all(waiting: &Receiver<Entry>, sink: Box<dyn Write + Send>, dropped: &AtomicU64) {
     let mut told = 0;
     let mut sink = BufWriter::with_capacity(64 << 10, sink);
     while let Ok(first) = waiting.recv() {
-        let mut result = writeln!(sink, "{first}");
-        while let Ok(line) = waiting.try_recv() {
-            result = result.and_then(|()| writeln!(sink, "{line}"));
+        let (mut result, mut reached) = (Ok(()), Vec::new());
+        for entry in std::iter::once(first).chain(waiting.try_iter()) {
+            match entry {
+                Entry::Line(line) => result = result.and_then(|()| writeln!(sink, "{line}")),
+                Entry::Mark(mark) => reached.push(mark),
+            }
         }
         let _ = result.and_then(|()| sink.flush());
+        for mark in reached {
+            let _ = mark.send(());
+        }
         let dropped = dropped.load(Relaxed);
         if dropped > told {
             tracing::warn!(lines = dropped - told, "the access log is behind and lost lines");
             told = dropped;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_handed_over_is_there_once_it_is_said_to_be() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.log");
+        let log = AccessLog::open(&AccessTarget::File(path.clone())).expect("a file");
+        let log = log.expect("a log");
+        for round in 1..=3 {
+            for n in 0..5_000 {
+                log.write(format!("line {n}"));
+            }
+            log.written().await;
+            let text = std::fs::read_to_string(&path).expect("readable");
+            assert_eq!(text.lines().count(), round * 5_000);
         }
     }
 }

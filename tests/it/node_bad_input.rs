@@ -90,3 +90,24 @@ fn bad_usage_ends_with_2_and_says_how() {
         assert!(ran.stderr.contains(args[0]), "{}", ran.stderr);
     }
 }
+
+#[test]
+fn a_ready_file_that_cannot_be_written_ends_the_node() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    let serve = |ready: &str| {
+        let ready = dir.path().join(ready);
+        let ran = ran(serve_command(&data).arg("--ready-file").arg(&ready));
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert!(ran.stderr.contains("the ready file"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(ready.to_str().expect("text")), "{}", ran.stderr);
+        assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
+    };
+    serve("nowhere/ready.json");
+    assert!(!data.exists(), "nothing was begun");
+    // What stands in the way at the end stops a node that has begun, in good order.
+    std::fs::create_dir(dir.path().join("folder")).expect("a folder");
+    serve("folder");
+    assert!(data.join("state.db").exists());
+    assert!(!data.join("state.db-wal").exists(), "the state was closed");
+}
