@@ -1,10 +1,17 @@
 //! HTTP/2 without TLS.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 
 use super::front;
-use crate::support::frames::{HEADERS, PREFACE, RST_STREAM, SETTINGS, WHOLE, field, frame};
+use crate::support::frames::{
+    CONTINUATION, DATA, Frames, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WHOLE, field,
+    frame,
+};
 use crate::support::{Front, H2, Raw, eventually, within};
 
 async fn text(response: http::Response<hyper::body::Incoming>) -> String {
@@ -137,4 +144,68 @@ async fn what_is_no_http_2_ends_in_a_goaway_or_a_close() {
     }
     let mut client = H2::connect(front.address).await;
     assert_eq!(client.get("hello", "/").await.expect("an answer").status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_list_that_does_not_end_ends_its_connection() {
+    let front = front(|_| {}).await;
+    let mut client = Frames::connect(front.address, 0).await;
+    let mut flood = frame(HEADERS, 0, 1, &field(":method", "GET"));
+    for n in 0..20_000 {
+        flood.extend(frame(CONTINUATION, 0, 1, &field("x-fill", &n.to_string())));
+    }
+    client.send(flood).await;
+    // The client keeps its side open: whatever ends the connection is the server's doing.
+    within("the connection ends", async { while client.next().await.is_some() {} }).await;
+    assert_eq!(front.unparsed.http2.load(Relaxed), 1);
+    let mut other = H2::connect(front.address).await;
+    assert_eq!(other.get("hello", "/").await.expect("an answer").status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_list_that_unpacks_to_megabytes_reaches_no_guest() {
+    let front = front(|_| {}).await;
+    let mut client = Frames::connect(front.address, 1_000).await;
+    // A field of 3,000 bytes for the table (RFC 7541 §6.2.1), then 8,000 mentions of it.
+    let (name, length) = ("x-bomb", [0x7f, 0xb9, 0x16]);
+    let value = "y".repeat(3_000);
+    let pseudo =
+        [(":method", "GET"), (":scheme", "http"), (":authority", "hello.test"), (":path", "/")];
+    let mut block: Vec<u8> = pseudo.iter().flat_map(|(name, value)| field(name, value)).collect();
+    block.extend([&[0x40, 6], name.as_bytes(), &length, value.as_bytes()].concat());
+    block.extend([0xbe; 8_000]);
+    client.send(frame(HEADERS, WHOLE, 1, &block)).await;
+    client.next_of(GOAWAY).await;
+    // The next request is the first that a guest sees.
+    let mut other = H2::connect(front.address).await;
+    assert_eq!(other.get("hello", "/").await.expect("an answer").status(), 200);
+    let lines = front.access_lines(2).await;
+    let methods: BTreeSet<_> = lines.iter().filter_map(|line| line["method"].as_str()).collect();
+    assert_eq!(methods, BTreeSet::from(["-", "GET"]));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_small_frames_keep_nobody_from_being_served() {
+    let front = front(|_| {}).await;
+    let mut clients = Vec::new();
+    for flood in [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[]), frame(DATA, 0, 1, &[])] {
+        let block = [
+            field(":method", "POST"),
+            field(":scheme", "http"),
+            field(":authority", "echo.test"),
+            field(":path", "/"),
+        ];
+        let begin =
+            [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, 0x4, 1, &block.concat())];
+        let mut raw = Raw::connect_narrow(front.address).await;
+        raw.send(begin.concat()).await;
+        // Nobody reads the answers.
+        raw.send_until_stuck(&flood.repeat(50_000), Duration::from_millis(300)).await;
+        let mut other = H2::connect(front.address).await;
+        assert_eq!(other.get("hello", "/").await.expect("an answer").status(), 200);
+        clients.push(raw);
+    }
+    drop(clients);
+    eventually("no instance is left", || front.runtime.engine().live_instances() == 0).await;
 }
