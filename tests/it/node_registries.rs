@@ -1,11 +1,13 @@
 //! Images from registries of others: their passwords, and whether they may do without TLS.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{DockerRegistry, Node, Setup, error_of, guest, http_client, skopeo};
+use crate::support::{
+    DockerRegistry, Node, Setup, error_of, guest, http_client, own_address, skopeo,
+};
 
 const USERNAME: &str = "wharf";
 const PASSWORD: &str = "correct horse";
@@ -83,15 +85,6 @@ async fn a_password_is_taken_from_dockers_configuration() {
     node.apply(&manifest(address));
     assert_eq!(node.get("h.test", "/").await, (200, "Hello from Wharf!\n".to_owned()));
     assert!(!node.log().contains(PASSWORD));
-}
-
-/// An address of this machine that is not loopback.
-fn own_address() -> Option<IpAddr> {
-    // Nothing is sent: the kernel says which address it would use.
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
 /// Lets the registry be reached at this address.

@@ -75,7 +75,7 @@ async fn the_memory_of_a_node_is_shared_by_its_tasks() {
     let mut held = ask_all(&front, 1, "first", "/hold?mib=30&ms=300000");
     eventually("most of the memory is held", || front.runtime.memory().used() > 30 << 20).await;
     let refused = front.client().get("second", "/hold?mib=30").send().await.expect("an answer");
-    assert_eq!(error_of(&refused), (500, "memory-exceeded"));
+    assert_eq!(error_of(&refused), (503, "no-capacity"));
     held.abort_all();
     eventually("it is free again", || front.runtime.memory().used() == 0).await;
     eventually("its place is free again", || first.view().in_flight == 0).await;

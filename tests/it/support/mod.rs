@@ -17,7 +17,9 @@ pub use disk::SmallDisk;
 pub use front::{Front, ServiceOptions, error_of};
 pub use guests::{guest, preview1_guest, wat};
 pub use h2::H2;
-pub use node::{Node, Setup, http_client, ran, serve_command, serve_on, wait_for, wharf_command};
+pub use node::{
+    Node, Setup, http_client, own_address, ran, serve_command, serve_on, wait_for, wharf_command,
+};
 pub(crate) use programs::{DockerRegistry, skopeo};
 pub use raw::{Answer, End, Raw, eventually, within};
 pub use slow_registry::SlowRegistry;

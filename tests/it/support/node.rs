@@ -1,6 +1,6 @@
 //! A real node: the `wharf` binary with a data folder of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -212,6 +212,8 @@ pub fn wharf_command() -> Command {
     }
     // No test reaches a registry but its own: whatever is not on this machine is refused at once.
     command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("HTTP_PROXY", "http://127.0.0.1:1");
+    let own = own_address().map_or(String::new(), |own| format!(",{own}"));
+    command.env("NO_PROXY", format!("localhost,127.0.0.1{own}"));
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
@@ -262,4 +264,13 @@ pub fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
         assert!(std::time::Instant::now() < end, "{what} did not come");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// An address of this machine that is not loopback.
+pub fn own_address() -> Option<IpAddr> {
+    // Nothing is sent: the kernel says which address it would use.
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
