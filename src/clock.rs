@@ -16,6 +16,28 @@ pub fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Time that only goes forward, at its own pace, and reads like wall-clock time: for records
+/// whose stages take hours, on a machine whose clock may jump.
+#[derive(Clone, Copy, Debug)]
+pub struct SteadyClock {
+    base_ms: u64,
+    started: Instant,
+}
+
+impl SteadyClock {
+    /// Starts at the wall clock's time, or at `at_least_ms` if that is later: what an earlier
+    /// clock has shown, so that time does not go back over a restart.
+    pub fn start(at_least_ms: u64) -> Self {
+        Self { base_ms: unix_ms().max(at_least_ms), started: now() }
+    }
+
+    /// Milliseconds since the Unix epoch, as if the wall clock had never been set.
+    pub fn now_ms(&self) -> u64 {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.base_ms.saturating_add(elapsed)
+    }
+}
+
 /// CPU time that the calling thread has used since it started. On a machine whose cores are
 /// shared it differs from elapsed time, and it is what a request is charged.
 pub fn thread_cpu() -> Duration {

@@ -11,6 +11,7 @@
 pub mod model;
 pub mod spec;
 pub mod autoscaler;
+pub mod rollout;
 pub mod routing;
 pub mod reconciler;
 pub mod clock;

@@ -269,7 +269,6 @@ fn assemble(
         table,
         routes,
         granted: Arc::default(),
-        recalled: Arc::default(),
     };
     let (agent, routed) = Agent::new(parts, broken);
     Ok(Assembled { agent, routed, api, ready, registry })

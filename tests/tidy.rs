@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The layers, lowest first. A module imports from lower layers and from its own.
 const LAYERS: [&[&str]; 9] = [
     &["model"],
-    &["spec", "autoscaler", "routing"],
+    &["spec", "autoscaler", "rollout", "routing"],
     &["reconciler"],
     &["clock", "telemetry", "shutdown", "listener", "store", "runtime"],
     &["agent", "control", "proxy"],
@@ -30,7 +30,7 @@ const WITHIN_LAYER: [(&str, &str); 7] = [
 ];
 
 /// Modules that decide. They take a snapshot and the time, and return data.
-const PURE: [&str; 5] = ["model", "spec", "autoscaler", "routing", "reconciler"];
+const PURE: [&str; 6] = ["model", "spec", "autoscaler", "rollout", "routing", "reconciler"];
 
 const MOST_LINES: usize = 500;
 const MOST_FUNCTION_LINES: usize = 70;

@@ -1,32 +1,34 @@
 //! The node: makes grants into services that take requests.
 //!
-//! For each granted service a worker pulls, compiles, links and tries the component, then puts
-//! the deployment in force and reports. Until that succeeds an earlier deployment goes on serving.
+//! For each granted revision a worker pulls, compiles, links and tries the component, then puts
+//! the deployment in force and reports. The grant says which revision gets which requests.
 //!
 //! *Invariant:* a grant with a lower generation than the one in hand is refused.
 //!
-//! *Invariant:* the store is written at transitions, never because of a request.
+//! *Invariant:* the store is written at transitions, and every second while a deployment is under
+//! way, never because of a request.
 //!
-//! Start reading at [`Agent::run`], then `prepare.rs`.
+//! Start reading at [`Agent::run`], then `held.rs` and `prepare.rs`.
 
 mod grants;
+mod held;
+mod place;
 mod prepare;
 mod images;
 mod pulls;
 mod report;
 mod routes;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use registry::Digest;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
 
-use crate::model::{Grant, Name, Node};
-use crate::runtime::{AotCache, Compiler, Loader, Routes, Runtime, ServiceCell, TaskTable};
+use crate::model::{Grant, GrantStatus, Name, Node};
+use crate::runtime::{AotCache, Compiler, Loader, Routes, Runtime, TaskTable};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Op, Store, Txn, codec, keys};
 
@@ -34,12 +36,10 @@ pub use images::{Images, ImagesError, OWN_REGISTRY, reachable};
 pub use pulls::{Pulled, Pulls};
 
 use grants::{Change, Grants};
-use prepare::Preparer;
+use held::Held;
 
-/// Services that are prepared at once: each may hold an image of 64 MiB.
+/// Revisions that are prepared at once: each may hold an image of 64 MiB.
 const PREPARED_AT_ONCE: usize = 4;
-/// How long requests of a deleted service are waited for.
-const DRAIN: Duration = Duration::from_secs(30);
 /// How long the agent waits before it watches the store again after a failure.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -67,18 +67,15 @@ pub struct AgentParts {
     /// Where their routes go.
     pub routes: Arc<Routes>,
     /// The images that grants name, by service.
-    pub granted: Arc<Mutex<HashMap<Name, Digest>>>,
-    /// The images that an earlier process served, by service, until their worker has taken them
-    /// over.
-    pub recalled: Arc<Mutex<HashMap<Name, Digest>>>,
+    pub granted: Arc<Mutex<HashMap<Name, Vec<Digest>>>>,
 }
 
 impl AgentParts {
     /// Lets go of every image that no grant names and no service runs.
     fn release_unused(&self) {
-        let mut in_use: HashSet<Digest> = self.granted.lock().values().copied().collect();
-        in_use.extend(self.recalled.lock().values());
-        let deployments = self.table.all().into_iter().filter_map(|cell| cell.view().deployment);
+        let mut in_use: HashSet<Digest> = self.granted.lock().values().flatten().copied().collect();
+        let revisions = self.table.all().into_iter().flat_map(|service| service.revisions());
+        let deployments = revisions.filter_map(|revision| revision.view().deployment);
         in_use.extend(deployments.map(|deployment| deployment.definition.manifest));
         self.images.retain(&in_use, &self.compiler, &self.cache);
     }
@@ -87,30 +84,26 @@ impl AgentParts {
 /// The agent of a node.
 pub struct Agent {
     parts: AgentParts,
-    /// Services whose compiled code was found missing.
-    broken: mpsc::Receiver<Name>,
+    /// Revisions whose compiled code was found missing.
+    broken: mpsc::Receiver<(Name, u64)>,
     preparing: Arc<Semaphore>,
     held: HashMap<Name, Held>,
+    /// What an earlier process of this node said, until its grant is taken up.
+    said: BTreeMap<Name, GrantStatus>,
     /// Told once, when the routes of all grants are in force.
     listed: Option<oneshot::Sender<()>>,
 }
 
-/// A grant in hand and the worker that prepares it.
-struct Held {
-    grant: Arc<Grant>,
-    cell: Arc<ServiceCell>,
-    worker: JoinHandle<()>,
-    /// Whether a worker that prepares the grant once more waits for this one to end.
-    again: bool,
-}
-
 impl Agent {
     /// An agent that holds nothing yet, and the word that the routes of all grants are in force.
-    pub fn new(parts: AgentParts, broken: mpsc::Receiver<Name>) -> (Self, oneshot::Receiver<()>) {
+    pub fn new(
+        parts: AgentParts,
+        broken: mpsc::Receiver<(Name, u64)>,
+    ) -> (Self, oneshot::Receiver<()>) {
         let preparing = Arc::new(Semaphore::new(PREPARED_AT_ONCE));
         let (listed, routed) = oneshot::channel();
-        let held = HashMap::new();
-        (Self { parts, broken, preparing, held, listed: Some(listed) }, routed)
+        let (held, said) = (HashMap::new(), BTreeMap::new());
+        (Self { parts, broken, preparing, held, said, listed: Some(listed) }, routed)
     }
 
     /// Registers the node, then follows its grants until the signal is given.
@@ -122,17 +115,13 @@ impl Agent {
                 shutdown.unless_begun(tokio::time::sleep(PAUSE_AFTER_FAILURE)).await;
             }
         }
-        for held in self.held.values() {
-            held.worker.abort();
-        }
     }
 
     async fn follow(&mut self) -> Result<(), store::Error> {
         register(&*self.parts.store, &self.parts.node).await?;
         let (mut grants, all) = Grants::list(&*self.parts.store, &self.parts.node.id).await?;
         if self.listed.is_some() {
-            let served = report::served(&*self.parts.store, &self.parts.node.id).await?;
-            self.parts.recalled.lock().extend(served);
+            self.said = report::last(&*self.parts.store, &self.parts.node.id).await?;
         }
         let gone: Vec<Name> = self
             .held
@@ -160,78 +149,31 @@ impl Agent {
                     Change::Put(grant) => self.accept(*grant),
                     Change::Gone(service) => self.withdraw(&service),
                 },
-                Some(service) = self.broken.recv() => self.prepare_again(&service),
+                Some((service, revision)) = self.broken.recv() => {
+                    if let Some(held) = self.held.get_mut(&service) {
+                        held.prepare_again(revision);
+                    }
+                }
             }
         }
     }
 
     fn accept(&mut self, grant: Grant) {
-        let earlier = self.held.get(&grant.service);
-        if let Some(held) = earlier {
-            if held.grant.generation > grant.generation || *held.grant == grant {
-                return;
+        match self.held.get_mut(&grant.service) {
+            Some(held) => held.change(grant),
+            None => {
+                let last = self.said.remove(&grant.service);
+                let (parts, preparing) = (self.parts.clone(), Arc::clone(&self.preparing));
+                let service = grant.service.clone();
+                self.held.insert(service, Held::begin(parts, preparing, grant, last));
             }
-            held.worker.abort();
         }
-        let earlier = earlier.map(|held| Arc::clone(&held.grant));
-        let cell = self.parts.table.get_or_insert(&grant.service);
-        cell.expect();
-        routes::update(&self.parts.routes, earlier.as_deref(), Some(&grant), &cell);
-        let manifest = grant.definition.manifest;
-        self.parts.granted.lock().insert(grant.service.clone(), manifest);
-        let grant = Arc::new(grant);
-        let preparer = Preparer::new(self.parts.clone(), Arc::clone(&grant), Arc::clone(&cell));
-        let worker = tokio::spawn(preparer.run(Arc::clone(&self.preparing)));
-        let service = grant.service.clone();
-        self.held.insert(service, Held { grant, cell, worker, again: false });
     }
 
-    /// Prepares a grant in hand once more, because the code that it had is gone. A worker that is
-    /// at it already ends first: it has its pauses for a reason.
-    fn prepare_again(&mut self, service: &Name) {
-        let Some(held) = self.held.get_mut(service) else { return };
-        if held.again && !held.worker.is_finished() {
-            return;
-        }
-        let (grant, cell) = (Arc::clone(&held.grant), Arc::clone(&held.cell));
-        let preparer = Preparer::new(self.parts.clone(), grant, cell);
-        let preparing = Arc::clone(&self.preparing);
-        let earlier = std::mem::replace(&mut held.worker, tokio::spawn(async {}));
-        held.again = true;
-        held.worker = tokio::spawn(async move {
-            let mut earlier = StopWorker(earlier);
-            let _ = (&mut earlier.0).await;
-            preparer.run_again(preparing).await;
-        });
-    }
-
-    /// Out of the routes first; then no new requests; then, once those under way are done, gone.
     fn withdraw(&mut self, service: &Name) {
-        let Some(held) = self.held.remove(service) else { return };
-        held.worker.abort();
-        self.parts.granted.lock().remove(service);
-        self.parts.recalled.lock().remove(service);
-        self.parts.table.remove(service);
-        routes::update(&self.parts.routes, Some(&held.grant), None, &held.cell);
-        held.cell.withdraw();
-        let parts = self.parts.clone();
-        tokio::spawn(async move {
-            if tokio::time::timeout(DRAIN, held.cell.drained()).await.is_err() {
-                tracing::warn!(service = %held.cell.name(), "requests outlived the drain");
-            }
-            report::forget(&*parts.store, &held.grant).await;
-            parts.table.forget(&held.cell);
-            let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;
-        });
-    }
-}
-
-/// Stops a worker when whoever waits for it is stopped.
-struct StopWorker(JoinHandle<()>);
-
-impl Drop for StopWorker {
-    fn drop(&mut self) {
-        self.0.abort();
+        if let Some(held) = self.held.remove(service) {
+            held.withdraw();
+        }
     }
 }
 

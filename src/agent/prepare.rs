@@ -1,4 +1,4 @@
-//! From a grant to a deployment that takes requests.
+//! From a granted revision to a deployment that takes requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,12 +6,13 @@ use std::time::Duration;
 use registry::Digest;
 use tokio::sync::Semaphore;
 
-use crate::model::{Grant, GrantPhase, TaskDefinition};
-use crate::runtime::{CompileError, Deployment, LoadError, Loaded, ServiceCell};
+use crate::model::GrantPhase;
+use crate::runtime::{CompileError, LoadError, Loaded};
 
 use super::AgentParts;
 use super::images::ImagesError;
-use super::report::report;
+use super::place::Place;
+use super::report::Reporter;
 
 /// Pauses between attempts at what may succeed later; the last one repeats.
 const RETRY_AFTER: [Duration; 5] = [
@@ -25,7 +26,7 @@ const RETRY_AFTER: [Duration; 5] = [
 /// What begins the line on which an error says what to do.
 const HINT: &str = "\nhint: ";
 
-/// Why a grant cannot be prepared.
+/// Why a revision cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
@@ -68,28 +69,26 @@ impl Error {
     }
 }
 
-/// The worker of one grant.
+/// The worker of one revision.
 pub(super) struct Preparer {
     parts: AgentParts,
-    grant: Arc<Grant>,
-    cell: Arc<ServiceCell>,
+    place: Arc<Place>,
+    reporter: Arc<Reporter>,
 }
 
 impl Preparer {
-    pub(super) fn new(parts: AgentParts, grant: Arc<Grant>, cell: Arc<ServiceCell>) -> Self {
-        Self { parts, grant, cell }
+    pub(super) fn new(parts: AgentParts, place: Arc<Place>, reporter: Arc<Reporter>) -> Self {
+        Self { parts, place, reporter }
     }
 
     /// Prepares until it succeeds or cannot succeed.
     pub(super) async fn run(self, preparing: Arc<Semaphore>) {
-        let is_done = self.adopt().await;
-        self.parts.recalled.lock().remove(&self.grant.service);
-        if !is_done {
+        if !self.adopt().await {
             self.run_again(preparing).await;
         }
     }
 
-    /// The same for a grant that was in force and whose code is gone.
+    /// The same for a revision that was in force and whose code is gone.
     pub(super) async fn run_again(self, preparing: Arc<Semaphore>) {
         for attempt in 0.. {
             let error = {
@@ -99,80 +98,62 @@ impl Preparer {
                     Err(error) => error,
                 }
             };
-            self.cell.give_up();
+            self.place.cell.give_up();
             if !error.is_retryable() {
                 let message = error.message("");
-                self.report(GrantPhase::Failed, Some(error.code()), &message).await;
+                self.say(GrantPhase::Failed, Some(error.code()), &message).await;
                 return;
             }
             let pause = RETRY_AFTER[attempt.min(RETRY_AFTER.len() - 1)];
             let message = error.message(&format!(" (next attempt in {}s)", pause.as_secs()));
-            self.report(GrantPhase::Pulling, Some(error.code()), &message).await;
+            self.say(GrantPhase::Pulling, Some(error.code()), &message).await;
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Takes the short way where nothing has to be fetched or made: the bounds of a deployment
-    /// changed, or the node starts again with everything on its disk.
-    ///
-    /// A node that starts again serves what it served before, also when it was on its way to
-    /// something else.
+    /// Takes the short way where the node could run the revision before it stopped, and has
+    /// everything on its disk: nothing is fetched, made or tried.
     async fn adopt(&self) -> bool {
-        let cell = &self.cell;
-        let status = super::report::last(&*self.parts.store, &self.grant).await;
-        let current = cell.view().deployment.map(|deployment| deployment.definition.clone());
-        let before = status.as_ref().and_then(|status| status.serving.as_deref().cloned());
-        let Some(definition) = current.clone().or(before) else { return false };
-        let Some(component) = self.parts.images.component(&definition.manifest) else {
+        if !self.reporter.was_ready(&self.place) {
+            return false;
+        }
+        let component = self.parts.images.component(&self.place.definition.manifest);
+        let Some(component) = component.filter(|it| self.parts.compiler.is_compiled(it)) else {
             return false;
         };
-        if !self.parts.compiler.is_compiled(&component) {
-            return false;
-        }
-        let is_granted = definition == self.grant.definition;
-        let deployment = Arc::new(self.deployment(definition, component));
-        match current {
-            Some(_) => cell.rescale(deployment),
-            None => cell.deploy(deployment, None),
-        }
-        let is_known = status.is_some_and(|status| {
-            status.generation == self.grant.generation && status.phase == GrantPhase::Ready
-        });
-        if is_granted && !is_known {
-            self.report(GrantPhase::Ready, None, "requests are served").await;
-        }
-        is_granted
+        self.place.deploy(component, None);
+        true
     }
 
     async fn prepare(&self) -> Result<(), Error> {
         let component = self.fetch().await?;
         let loaded = self.make_runnable(component).await?;
-        let deployment = Arc::new(self.deployment(self.grant.definition.clone(), component));
-        let trial = self.parts.runtime.try_out(Arc::clone(&loaded), &deployment).await;
+        let planned = self.place.planned(component);
+        let trial = self.parts.runtime.try_out(Arc::clone(&loaded), &planned).await;
         trial.map_err(|error| Error::Load(Arc::new(error)))?;
-        self.cell.deploy(deployment, Some(loaded));
-        self.report(GrantPhase::Ready, None, "requests are served").await;
+        self.place.deploy(component, Some(loaded));
+        self.say(GrantPhase::Ready, None, "requests are served").await;
         let parts = self.parts.clone();
         let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;
         Ok(())
     }
 
     async fn fetch(&self) -> Result<Digest, Error> {
-        let definition = &self.grant.definition;
+        let definition = &self.place.definition;
         if let Some(component) = self.parts.images.component(&definition.manifest)
             && (self.parts.compiler.is_compiled(&component) || self.parts.images.has(&component))
         {
             return Ok(component);
         }
         let message = format!("pulling {}", definition.pinned_image());
-        self.report(GrantPhase::Pulling, None, &message).await;
+        self.say(GrantPhase::Pulling, None, &message).await;
         self.pull().await
     }
 
     async fn pull(&self) -> Result<Digest, Error> {
-        let pull = self.parts.pulls.begin(&self.grant.service);
+        let pull = self.parts.pulls.begin(&self.place.service);
         let report = |progress| pull.report(progress);
-        Ok(self.parts.images.pull(&self.grant.definition, &report).await?)
+        Ok(self.parts.images.pull(&self.place.definition, &report).await?)
     }
 
     async fn make_runnable(&self, component: Digest) -> Result<Arc<Loaded>, Error> {
@@ -193,24 +174,12 @@ impl Preparer {
             }
         };
         let message = format!("compiling {} KiB of WebAssembly", wasm.len() >> 10);
-        self.report(GrantPhase::Compiling, None, &message).await;
+        self.say(GrantPhase::Compiling, None, &message).await;
         self.parts.compiler.compile(component, wasm).await?;
         self.parts.loader.load(component).await.map_err(Error::Load)
     }
 
-    fn deployment(&self, definition: TaskDefinition, component: Digest) -> Deployment {
-        Deployment {
-            definition,
-            component,
-            generation: self.grant.generation,
-            scale: self.grant.scale,
-            queue: self.grant.queue,
-        }
-    }
-
-    async fn report(&self, phase: GrantPhase, code: Option<&str>, message: &str) {
-        let serving = self.cell.view().deployment;
-        let serving = serving.map(|deployment| deployment.definition.clone());
-        report(&*self.parts.store, &self.grant, serving, phase, code, message).await;
+    async fn say(&self, phase: GrantPhase, code: Option<&str>, message: &str) {
+        self.reporter.say(&self.place, phase, code, message).await;
     }
 }

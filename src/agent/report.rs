@@ -1,53 +1,183 @@
 //! What the node says about a grant.
 
-use registry::Digest;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clock;
-use crate::model::{Grant, GrantPhase, GrantStatus, Name, NodeId, TaskDefinition};
+use crate::model::{Grant, GrantPhase, GrantStatus, Name, NodeId, RevisionStatus};
+use crate::runtime::{RevisionCell, ServiceCell};
 use crate::store::{self, Cond, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
+
+use super::place::Place;
 
 /// Longest message in bytes: linkers can be wordy.
 const MESSAGE_BYTES: usize = 4 << 10;
+/// How often a watched service is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Looks between two reports in which nothing but counters has changed.
+const LOOKS_PER_REPORT: u32 = 10;
 
-/// Writes how far the node is. A report that cannot be written is lost: the next one says more.
-pub(super) async fn report(
-    store: &dyn Store,
-    grant: &Grant,
-    serving: Option<TaskDefinition>,
-    phase: GrantPhase,
-    code: Option<&str>,
-    message: &str,
-) {
-    let mut message = message.to_owned();
-    message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
-    match (phase, code) {
-        (GrantPhase::Failed, _) => tracing::warn!(service = %grant.service,
-            definition = %grant.definition.id, code, message, "the deployment failed"),
-        (_, Some(code)) => tracing::warn!(service = %grant.service,
-            definition = %grant.definition.id, code, message, "the deployment is tried again"),
-        _ => tracing::info!(service = %grant.service, definition = %grant.definition.id,
-            phase = ?phase, message, "deployment"),
+/// Reports about one service, all of its revisions at once.
+pub(super) struct Reporter {
+    store: Arc<dyn Store>,
+    node: NodeId,
+    service: Arc<ServiceCell>,
+    state: Mutex<State>,
+    /// One report at a time, so that a later one never comes before an earlier one.
+    writing: tokio::sync::Mutex<Option<GrantStatus>>,
+}
+
+#[derive(Default)]
+struct State {
+    generation: u64,
+    revisions: BTreeMap<u64, RevisionStatus>,
+}
+
+impl Reporter {
+    /// A reporter that goes on from what the node said last.
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        node: NodeId,
+        service: Arc<ServiceCell>,
+        last: Option<GrantStatus>,
+    ) -> Arc<Self> {
+        let said = last.iter().flat_map(|status| &status.revisions);
+        let revisions = said.map(|revision| {
+            (revision.number, RevisionStatus { failures: 0, tasks: 0, ..revision.clone() })
+        });
+        let state = State { generation: 0, revisions: revisions.collect() };
+        let (state, writing) = (Mutex::new(state), tokio::sync::Mutex::new(last));
+        Arc::new(Self { store, node, service, state, writing })
     }
-    let status = GrantStatus {
-        node: grant.node.clone(),
-        service: grant.service.clone(),
-        generation: grant.generation,
-        definition: grant.definition.id.clone(),
-        serving: serving.map(Box::new),
-        phase,
-        code: code.map(str::to_owned),
-        message,
-        at_ms: clock::unix_ms(),
-    };
-    if let Err(error) = write(store, &status).await {
-        tracing::warn!(service = %grant.service, %error, "the report was lost");
+
+    /// Takes up a grant: what is said from now on is about it and its revisions.
+    pub(super) fn take_up(&self, grant: &Grant) {
+        let mut state = self.state.lock();
+        state.generation = grant.generation;
+        state.revisions.retain(|number, _| grant.revision(*number).is_some());
+    }
+
+    /// Whether the node last said that it can run the revision.
+    pub(super) fn was_ready(&self, place: &Place) -> bool {
+        let state = self.state.lock();
+        let said = state.revisions.get(&place.number());
+        said.is_some_and(|said| {
+            said.phase == GrantPhase::Ready && said.definition == place.definition.id
+        })
+    }
+
+    /// Says how far a revision is. A report that cannot be written is lost: the next one says
+    /// more.
+    pub(super) async fn say(
+        &self,
+        place: &Place,
+        phase: GrantPhase,
+        code: Option<&str>,
+        message: &str,
+    ) {
+        let (service, revision) = (&place.service, place.number());
+        match phase {
+            GrantPhase::Failed => {
+                tracing::warn!(%service, revision, definition = %place.definition.id, code,
+                    message, "the revision failed");
+            }
+            _ => tracing::info!(%service, revision, definition = %place.definition.id, code,
+                    phase = ?phase, message, "revision"),
+        }
+        self.note(place, phase, code, message);
+        self.write().await;
+    }
+
+    fn note(&self, place: &Place, phase: GrantPhase, code: Option<&str>, message: &str) {
+        let mut message = message.to_owned();
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
+        let mut state = self.state.lock();
+        let before = state.revisions.get(&place.number()).map_or(0, |said| said.failures);
+        let is_failure = code.is_some() && phase != GrantPhase::Ready;
+        let status = RevisionStatus {
+            number: place.number(),
+            definition: place.definition.id.clone(),
+            phase,
+            code: code.map(str::to_owned),
+            message,
+            tasks: 0,
+            failures: before + u32::from(is_failure),
+            requests: 0,
+            errors: 0,
+            p99_us: 0,
+        };
+        state.revisions.insert(place.number(), status);
+    }
+
+    /// Writes how everything is now.
+    pub(super) async fn write(&self) {
+        let mut written = self.writing.lock().await;
+        let status = self.status();
+        let result = async {
+            let key = keys::status(self.node.as_str(), self.service.name().as_str());
+            let put = Op::put(key, codec::encode(&status)?);
+            self.store.txn(Txn::of(vec![put])).await
+        };
+        match result.await {
+            Ok(_) => *written = Some(status),
+            Err(error) => {
+                tracing::warn!(service = %self.service.name(), %error, "the report was lost");
+            }
+        }
+    }
+
+    /// Reports what changes while a deployment is under way: tasks at once, counters each second.
+    pub(super) async fn watch(self: Arc<Self>) {
+        for look in 1u32.. {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            let now = self.status();
+            let is_due = match &*self.writing.lock().await {
+                None => true,
+                Some(said) => {
+                    let is_turn = look.is_multiple_of(LOOKS_PER_REPORT);
+                    tasks(said) != tasks(&now) || (is_turn && said.revisions != now.revisions)
+                }
+            };
+            if is_due {
+                self.write().await;
+            }
+        }
+    }
+
+    fn status(&self) -> GrantStatus {
+        let state = self.state.lock();
+        let revisions = state.revisions.values().map(|said| match self.service.find(said.number) {
+            Some(cell) => counted(said, &cell),
+            None => said.clone(),
+        });
+        GrantStatus {
+            node: self.node.clone(),
+            service: self.service.name().clone(),
+            generation: state.generation,
+            revisions: revisions.collect(),
+            at_ms: clock::unix_ms(),
+        }
     }
 }
 
-async fn write(store: &dyn Store, status: &GrantStatus) -> Result<(), store::Error> {
-    let key = keys::status(status.node.as_str(), status.service.as_str());
-    let put = Op::put(key, codec::encode(status)?);
-    store.txn(Txn::of(vec![put])).await.map(drop)
+fn counted(said: &RevisionStatus, cell: &RevisionCell) -> RevisionStatus {
+    let tasks = u32::try_from(cell.view().tasks.len()).unwrap_or(u32::MAX);
+    let stats = cell.stats_if_any();
+    let p99_s = stats.map_or(0.0, |stats| stats.duration().quantile_s(99));
+    RevisionStatus {
+        tasks,
+        requests: stats.map_or(0, |stats| stats.requests()),
+        errors: stats.map_or(0, |stats| stats.errors()),
+        p99_us: (p99_s * 1e6) as u64,
+        ..said.clone()
+    }
+}
+
+fn tasks(status: &GrantStatus) -> Vec<(u64, u32)> {
+    status.revisions.iter().map(|revision| (revision.number, revision.tasks)).collect()
 }
 
 /// Removes what was said about a grant that is gone. What was said about a later grant of the
@@ -60,21 +190,13 @@ pub(super) async fn forget(store: &dyn Store, grant: &Grant) {
     }
 }
 
-/// What was last said about the service of a grant.
-pub(super) async fn last(store: &dyn Store, grant: &Grant) -> Option<GrantStatus> {
-    let request = RangeReq::key(keys::status(grant.node.as_str(), grant.service.as_str()));
-    let found = store.range(request, Consistency::Cached(Revision::ZERO)).await.ok()?;
-    codec::decode(found.kvs.first()?).ok()
-}
-
-/// The images that the node last said it serves, by service.
-pub(super) async fn served(
+/// What the node last said, by service.
+pub(super) async fn last(
     store: &dyn Store,
     node: &NodeId,
-) -> Result<Vec<(Name, Digest)>, store::Error> {
+) -> Result<BTreeMap<Name, GrantStatus>, store::Error> {
     let request = RangeReq::prefix(keys::node_status(node.as_str()));
     let found = store.range(request, Consistency::Cached(Revision::ZERO)).await?;
     let statuses = found.kvs.iter().filter_map(|record| codec::decode::<GrantStatus>(record).ok());
-    let served = statuses.filter_map(|status| Some((status.service, status.serving?.manifest)));
-    Ok(served.collect())
+    Ok(statuses.map(|status| (status.service.clone(), status)).collect())
 }

@@ -11,13 +11,15 @@ const LISTED: usize = 12;
 
 /// Every code that the API itself answers with. Codes of images come from the registry client
 /// besides. Each has a page under `docs/errors/`.
-pub const CODES: [&str; 19] = [
+pub const CODES: [&str; 21] = [
     "manifest-invalid",
     "manifest-too-large",
     "route-conflict",
     "service-not-found",
     "task-definition-not-found",
     "scale-invalid",
+    "rollout-over",
+    "revision-not-kept",
     "conflict",
     "state-unavailable",
     "state-unreadable",
@@ -47,6 +49,11 @@ pub(super) enum Failure {
     NoService { name: String, known: Vec<Name> },
     #[error("there is no task definition {id}")]
     NoDefinition { id: String, known: Vec<String> },
+    #[error("deployment {number} is {stage} already: nothing is under way")]
+    RolloutOver { number: u64, stage: &'static str },
+    #[error("{}", revision.map_or("there is no earlier revision".to_owned(),
+        |number| format!("revision {number} is not kept")))]
+    NotKept { revision: Option<u64>, known: Vec<u64> },
     #[error("these bounds make no sense: {0}")]
     Scale(#[from] InvalidScale),
     #[error("the {what} cannot be read: {why}")]
@@ -83,6 +90,8 @@ impl Failure {
             Self::NoService { .. } => "service-not-found",
             Self::NoDefinition { .. } => "task-definition-not-found",
             Self::Scale(_) => "scale-invalid",
+            Self::RolloutOver { .. } => "rollout-over",
+            Self::NotKept { .. } => "revision-not-kept",
             Self::Body { .. } => "body-invalid",
             Self::BodyTooLarge => "body-too-large",
             Self::Query(_) => "query-invalid",
@@ -106,7 +115,9 @@ impl Failure {
             Self::Manifest(_) | Self::Images { .. } | Self::Scale(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Self::Routes(_) | Self::Conflict => StatusCode::CONFLICT,
+            Self::Routes(_) | Self::Conflict | Self::RolloutOver { .. } | Self::NotKept { .. } => {
+                StatusCode::CONFLICT
+            }
             Self::NoService { .. } | Self::NoDefinition { .. } | Self::NotFound { .. } => {
                 StatusCode::NOT_FOUND
             }
@@ -134,6 +145,8 @@ impl Failure {
             Self::Images { .. } => "An image cannot be resolved",
             Self::NoService { .. } => "The service does not exist",
             Self::NoDefinition { .. } => "The task definition does not exist",
+            Self::RolloutOver { .. } => "No deployment is under way",
+            Self::NotKept { .. } => "The revision is not kept",
             Self::Scale(_) => "The bounds are not valid",
             Self::Body { .. } => "The request body is not valid",
             Self::BodyTooLarge => "The request body is too large",
@@ -156,6 +169,14 @@ impl Failure {
             Self::Routes(_) => "change the route, or delete the service that has it",
             Self::NoService { known, .. } => return Some(choose("services", known)),
             Self::NoDefinition { known, .. } => return Some(choose("task definitions", known)),
+            Self::RolloutOver { .. } => "`wharf rollout undo` goes back to the revision before",
+            Self::NotKept { known, .. } => {
+                let known: Vec<String> = known.iter().map(u64::to_string).collect();
+                return Some(match known.is_empty() {
+                    true => "deploy the service first".to_owned(),
+                    false => format!("revisions that are kept: {}", known.join(", ")),
+                });
+            }
             Self::Scale(_) => "max is 1 to 10000, min at most max, idle at least 1s",
             Self::Body { .. } | Self::Query(_) => "/openapi.json says what each call takes",
             Self::BodyTooLarge => "split the manifest into several and apply each",

@@ -22,6 +22,7 @@ mod problem;
 mod segment;
 mod service;
 mod services;
+mod rollouts;
 mod tasks;
 
 #[cfg(test)]
@@ -172,6 +173,9 @@ fn documented() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(services::list))
         .routes(routes!(services::describe, services::delete))
         .routes(routes!(services::scale))
+        .routes(routes!(rollouts::revisions))
+        .routes(routes!(rollouts::all_revisions))
+        .routes(routes!(rollouts::status, rollouts::order))
         .routes(routes!(logs::read))
         .routes(routes!(tasks::list))
         .routes(routes!(tasks::definitions))

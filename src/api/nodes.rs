@@ -24,7 +24,7 @@ use super::{Shared, State as Here};
     ),
 )]
 pub(super) async fn list(State(here): Shared) -> Result<Json<Vec<Node>>, Failure> {
-    let (snapshot, _) = control::observe(&*here.parts.store).await?;
+    let snapshot = control::observe(&*here.parts.store).await?.snapshot;
     let nodes = snapshot.nodes.values().map(|node| Node {
         live: (node.id == here.parts.node).then(|| live(&here)),
         ..Node::from(node)

@@ -1,12 +1,12 @@
 //! Services as people see them: what is wanted, what was reported, and what runs here.
 
-use std::collections::BTreeMap;
-
+use crate::clock;
 use crate::control;
-use crate::model::{self, GrantStatus, Name, Snapshot};
+use crate::model::{self, GrantPhase, GrantStatus, Name, RevisionStatus, Rollout, Snapshot, Stage};
 use crate::reconciler::{self, Plan};
+use crate::rollout;
 use crate::runtime::ServiceView;
-use crate::store::{self, Consistency, RangeReq, Revision, Store, codec, keys};
+use crate::store::{self, Store};
 
 use super::dto::{Queue, Scale, Service, ServiceState};
 
@@ -14,21 +14,34 @@ use super::dto::{Queue, Scale, Service, ServiceState};
 pub(super) struct Overview {
     pub(super) snapshot: Snapshot,
     pub(super) plan: Plan,
-    pub(super) statuses: BTreeMap<Name, Vec<GrantStatus>>,
 }
 
 impl Overview {
     pub(super) async fn read(store: &dyn Store) -> Result<Self, store::Error> {
-        let (snapshot, revision) = control::observe(store).await?;
-        let plan = reconciler::plan(&snapshot);
-        let statuses = statuses(store, revision).await?;
-        Ok(Self { snapshot, plan, statuses })
+        let snapshot = control::observe(store).await?.snapshot;
+        let plan = reconciler::plan(&snapshot, clock::unix_ms());
+        Ok(Self { snapshot, plan })
+    }
+
+    /// What nodes report about a service.
+    pub(super) fn reports<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a GrantStatus> {
+        self.snapshot.statuses.values().filter(move |status| status.service == *name)
+    }
+
+    /// The revisions of a service that are kept, the oldest first.
+    pub(super) fn revisions<'a>(
+        &'a self,
+        name: &Name,
+    ) -> impl Iterator<Item = &'a model::Revision> {
+        let range = (name.clone(), 0)..=(name.clone(), u64::MAX);
+        self.snapshot.revisions.range(range).map(|(_, revision)| revision)
     }
 
     /// Names of all services, and of those that are being deleted.
     pub(super) fn names(&self) -> Vec<Name> {
         let granted = self.snapshot.grants.keys().map(|(_, service)| service);
-        let all = self.snapshot.services.keys().chain(granted).chain(self.statuses.keys());
+        let reported = self.snapshot.statuses.keys().map(|(_, service)| service);
+        let all = self.snapshot.services.keys().chain(granted).chain(reported);
         let mut names: Vec<Name> = all.cloned().collect();
         names.sort_unstable();
         names.dedup();
@@ -57,15 +70,25 @@ impl Overview {
     }
 
     fn wanted(&self, service: &model::Service) -> Service {
-        let reports = self.statuses.get(&service.name).map_or(&[][..], Vec::as_slice);
-        let (state, code, message) = state(service, self.why(&service.name), reports);
+        let rollout = self.snapshot.rollouts.get(&service.name);
+        let blocked = self.why(&service.name);
+        let reports: Vec<&GrantStatus> = self.reports(&service.name).collect();
+        let (state, code, message) = state(rollout, blocked, &reports);
+        let parts = rollout.map_or_else(Vec::new, |rollout| rollout::parts(service, rollout));
+        let most = parts.iter().max_by_key(|part| part.share);
+        let ready = |number| rollout::observe(reports.iter().copied(), number).ready;
+        let serving = most.filter(|part| ready(part.revision)).and_then(|part| {
+            let key = (service.name.clone(), part.revision);
+            Some(self.snapshot.revisions.get(&key)?.definition.id.to_string())
+        });
         Service {
             name: service.name.to_string(),
             state,
             code,
             message,
             task: service.task.to_string(),
-            serving: serving(reports),
+            revision: rollout.map(|rollout| rollout.revision),
+            serving,
             routes: service.routes.iter().map(ToString::to_string).collect(),
             scale: (&service.scale).into(),
             queue: (&service.queue).into(),
@@ -79,10 +102,12 @@ impl Overview {
 
     /// A service that only nodes still know: nothing more is wanted of it.
     fn deleting(&self, name: &Name) -> Option<Service> {
-        let report = self.statuses.get(name).and_then(|reports| reports.first());
+        let report = self.reports(name).next();
         let grant = self.snapshot.grants.values().find(|grant| grant.service == *name);
-        let task = grant.map(|grant| &grant.definition.id);
-        let task = task.or(report.map(|report| &report.definition))?;
+        let granted = grant.and_then(|grant| grant.revisions.last());
+        let reported = report.and_then(|report| report.revisions.last());
+        let task = granted.map(|revision| &revision.definition.id);
+        let task = task.or(reported.map(|revision| &revision.definition));
         let generation = grant.map(|grant| grant.generation);
         let generation = generation.or(report.map(|report| report.generation))?;
         Some(Service {
@@ -90,7 +115,8 @@ impl Overview {
             state: ServiceState::Deleting,
             code: None,
             message: "finishes the requests that it has".to_owned(),
-            task: task.to_string(),
+            task: task.map(ToString::to_string).unwrap_or_default(),
+            revision: None,
             serving: None,
             routes: Vec::new(),
             scale: Scale { min: 0, max: 0, idle: "0s".to_owned() },
@@ -104,94 +130,95 @@ impl Overview {
     }
 }
 
-/// How far a service is: the node that is furthest behind decides, and a report about an earlier
-/// generation says nothing about this one.
+/// How far a service is: its deployment decides, and of the nodes the one that is furthest behind.
 fn state(
-    service: &model::Service,
+    rollout: Option<&Rollout>,
     blocked: Option<String>,
-    reports: &[GrantStatus],
+    reports: &[&GrantStatus],
 ) -> (ServiceState, Option<String>, String) {
+    let pending = || (ServiceState::Pending, None, "waits for a node to take it up".to_owned());
     if let Some(why) = blocked {
         return (ServiceState::Blocked, None, why);
     }
-    let current = reports.iter().filter(|report| report.generation == service.generation);
-    let behind = |report: &&GrantStatus| match ServiceState::from(report.phase) {
-        ServiceState::Failed => 0,
-        ServiceState::Pulling => 1,
-        ServiceState::Compiling => 2,
-        _ => 3,
+    let Some(rollout) = rollout else { return pending() };
+    let event = || rollout.events.last().map_or(String::new(), |event| event.message.clone());
+    if let (Stage::Failed { .. }, Some(failure)) = (rollout.stage, &rollout.failure) {
+        return (ServiceState::Failed, Some(failure.code.clone()), failure.message.clone());
+    }
+    match rollout.stage {
+        Stage::Aborted => return (ServiceState::Ready, None, event()),
+        Stage::Shifting { .. } | Stage::Baking => return (ServiceState::Deploying, None, event()),
+        _ => {}
+    }
+    let of_new = |report: &&GrantStatus| {
+        let is_current = report.generation >= rollout.version;
+        let number = rollout.revision;
+        report.revisions.iter().find(|one| one.number == number && is_current).cloned()
     };
-    match current.min_by_key(behind) {
-        Some(report) => (report.phase.into(), report.code.clone(), report.message.clone()),
-        None => (ServiceState::Pending, None, "waits for a node to take it up".to_owned()),
+    let behind = |status: &RevisionStatus| match status.phase {
+        GrantPhase::Failed => 0,
+        GrantPhase::Pulling => 1,
+        GrantPhase::Compiling => 2,
+        GrantPhase::Ready => 3,
+    };
+    let furthest = reports.iter().filter_map(of_new).min_by_key(behind);
+    let Some(status) = furthest else { return pending() };
+    match (rollout.stage, status.phase) {
+        (Stage::Preparing, GrantPhase::Ready) => (ServiceState::Deploying, None, event()),
+        _ => (status.phase.into(), status.code, status.message),
     }
-}
-
-/// What the first node that serves anything serves.
-fn serving(reports: &[GrantStatus]) -> Option<String> {
-    reports.iter().find_map(|report| Some(report.serving.as_ref()?.id.to_string()))
-}
-
-async fn statuses(
-    store: &dyn Store,
-    revision: Revision,
-) -> Result<BTreeMap<Name, Vec<GrantStatus>>, store::Error> {
-    let range = RangeReq::prefix(keys::STATUS);
-    let found = store.range(range, Consistency::Cached(revision)).await?;
-    let mut statuses: BTreeMap<Name, Vec<GrantStatus>> = BTreeMap::new();
-    for record in &found.kvs {
-        match codec::decode::<GrantStatus>(record) {
-            Ok(status) => statuses.entry(status.service.clone()).or_default().push(status),
-            Err(error) => tracing::error!(%error, "a record of the store is left out"),
-        }
-    }
-    Ok(statuses)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{GrantPhase, QueueBounds, Scale, TaskDefinitionId};
+    use crate::model::TaskDefinitionId;
+    use crate::store::{codec, keys};
 
     fn name(text: &str) -> Name {
         text.parse().expect("a name")
     }
 
     fn report(node: &str, generation: u64, phase: GrantPhase) -> GrantStatus {
-        GrantStatus {
-            serving: None,
-            node: name(node),
-            service: name("web"),
-            generation,
+        let revision = RevisionStatus {
+            number: 2,
             definition: TaskDefinitionId { family: name("web"), revision: 1 },
             phase,
             code: None,
             message: node.to_owned(),
-            at_ms: 0,
-        }
+            tasks: 0,
+            failures: 0,
+            requests: 0,
+            errors: 0,
+            p99_us: 0,
+        };
+        let (node, service) = (name(node), name("web"));
+        GrantStatus { node, service, generation, revisions: vec![revision], at_ms: 0 }
     }
 
     #[test]
     fn the_node_that_is_furthest_behind_decides() {
-        let service = model::Service {
-            name: name("web"),
-            task: TaskDefinitionId { family: name("web"), revision: 1 },
-            routes: Vec::new(),
-            scale: Scale::default(),
-            queue: QueueBounds::default(),
-            generation: 2,
+        let request = rollout::Request {
+            service: name("web"),
+            revision: 2,
+            task: "web:1".to_owned(),
+            policy: model::DeployPolicy::default(),
+            now_ms: 0,
+            floor: 1,
+            anew: false,
         };
-        let of = |reports: &[GrantStatus]| state(&service, None, reports).0;
+        let mut rollout = rollout::begin(None, request);
+        rollout.stage = Stage::Completed;
+        let of = |reports: &[&GrantStatus]| state(Some(&rollout), None, reports).0;
         assert_eq!(of(&[]), ServiceState::Pending);
-        assert_eq!(of(&[report("a", 1, GrantPhase::Ready)]), ServiceState::Pending);
+        assert_eq!(of(&[&report("a", 1, GrantPhase::Ready)]), ServiceState::Pending);
         let ready = report("a", 2, GrantPhase::Ready);
-        assert_eq!(of(std::slice::from_ref(&ready)), ServiceState::Ready);
+        assert_eq!(of(&[&ready]), ServiceState::Ready);
         let compiling = report("b", 2, GrantPhase::Compiling);
-        assert_eq!(of(&[ready.clone(), compiling.clone()]), ServiceState::Compiling);
+        assert_eq!(of(&[&ready, &compiling]), ServiceState::Compiling);
         let failed = report("c", 2, GrantPhase::Failed);
-        assert_eq!(serving(std::slice::from_ref(&failed)), None);
-        assert_eq!(of(&[ready, compiling, failed]), ServiceState::Failed);
-        let blocked = state(&service, Some("why".to_owned()), &[]);
+        assert_eq!(of(&[&ready, &compiling, &failed]), ServiceState::Failed);
+        let blocked = state(Some(&rollout), Some("why".to_owned()), &[&ready]);
         assert_eq!(blocked, (ServiceState::Blocked, None, "why".to_owned()));
     }
 

@@ -7,11 +7,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
+use serde::de::DeserializeOwned;
 
 use crate::model::{self, Name, duration};
 use crate::runtime::ServiceView;
 use crate::store::{self, Cond, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
-use crate::telemetry::{HistogramSnapshot, StatsSnapshot};
+use crate::telemetry::StatsSnapshot;
 
 use super::apply::{describe_scale, too_large_or_broken};
 use super::dto::{
@@ -126,7 +127,8 @@ pub(super) async fn scale(
     let store = &*node.parts.store;
     let name = named(store, &text).await?;
     for _ in 0..ROUNDS {
-        let Some((before, seen)) = read_service(store, &name).await? else {
+        let key = keys::service(name.as_str());
+        let Some((before, seen)) = read_record::<model::Service>(store, key.clone()).await? else {
             return Err(not_found(store, &text).await?);
         };
         let mut service = before.clone();
@@ -136,9 +138,17 @@ pub(super) async fn scale(
             return Ok(Json(scaled(&service, changes)));
         }
         service.generation += 1;
-        let key = keys::service(name.as_str());
         let put = Op::put(key.clone(), codec::encode(&service).map_err(store::Error::from)?);
-        let txn = Txn::of(vec![put]).when(Cond::ModRev { key, is: seen });
+        let mut txn = Txn::of(vec![put]).when(Cond::ModRev { key, is: seen });
+        // Grants carry the version of the deployment: it grows with the change.
+        let key = keys::rollout(name.as_str());
+        if let Some((mut rollout, seen)) = read_record::<model::Rollout>(store, key.clone()).await?
+        {
+            rollout.version += 1;
+            let value = codec::encode(&rollout).map_err(store::Error::from)?;
+            txn.then.push(Op::put(key.clone(), value));
+            txn = txn.when(Cond::ModRev { key, is: seen });
+        }
         if store.txn(txn).await?.succeeded {
             return Ok(Json(scaled(&service, changes)));
         }
@@ -161,6 +171,7 @@ fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail
     let cell = node.parts.table.get_or_leaving(name);
     let view = cell.as_ref().map(|cell| cell.view());
     let service = service(node, overview, name, view.as_ref())?;
+    let rollout = overview.snapshot.rollouts.get(name);
     let definition = service.task.parse().ok();
     let definition = definition.and_then(|id| overview.snapshot.definitions.get(&id));
     let serving = service.serving.clone().unwrap_or_default();
@@ -171,7 +182,10 @@ fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail
     let logs = cell.as_ref().map(|cell| cell.logs());
     Some(ServiceDetail {
         definition: definition.map(Into::into),
-        status: overview.statuses.get(name).into_iter().flatten().map(Status::from).collect(),
+        status: overview.reports(name).flat_map(Status::all).collect(),
+        rollout: rollout.map(Into::into),
+        revisions: overview.kept(name),
+        events: rollout.into_iter().flat_map(|r| &r.events).map(Into::into).collect(),
         why: overview.why(name),
         running,
         loaded: view.as_ref().is_some_and(|view| view.loaded),
@@ -204,15 +218,17 @@ fn scaled(service: &model::Service, changes: Vec<String>) -> AppliedService {
         change: if changes.is_empty() { Change::Unchanged } else { Change::Updated },
         task: service.task.to_string(),
         generation: service.generation,
+        revision: service.revisions,
         changes,
     }
 }
 
-async fn read_service(
+/// A record, and the revision that last changed it.
+pub(super) async fn read_record<T: DeserializeOwned>(
     store: &dyn Store,
-    name: &Name,
-) -> Result<Option<(model::Service, Revision)>, store::Error> {
-    let range = RangeReq::key(keys::service(name.as_str()));
+    key: Bytes,
+) -> Result<Option<(T, Revision)>, store::Error> {
+    let range = RangeReq::key(key);
     let found = store.range(range, Consistency::Linearizable).await?;
     match found.kvs.first() {
         Some(record) => Ok(Some((codec::decode(record)?, record.mod_rev))),
@@ -221,7 +237,7 @@ async fn read_service(
 }
 
 /// The name that the path gives; what cannot be a name is no service.
-async fn named(store: &dyn Store, text: &str) -> Result<Name, Failure> {
+pub(super) async fn named(store: &dyn Store, text: &str) -> Result<Name, Failure> {
     match parse_name(text) {
         Some(name) => Ok(name),
         None => Err(not_found(store, text).await?),
@@ -261,8 +277,8 @@ impl From<&StatsSnapshot> for Stats {
             by_code,
             cold_starts: stats.cold_starts,
             duration_mean_ms: mean_s * 1e3,
-            duration_p50_ms: quantile_ms(duration, 50),
-            duration_p99_ms: quantile_ms(duration, 99),
+            duration_p50_ms: duration.quantile_s(50) * 1e3,
+            duration_p99_ms: duration.quantile_s(99) * 1e3,
             fuel: stats.fuel,
             cpu_s: stats.cpu_s,
             bytes_in: stats.bytes_in,
@@ -271,36 +287,9 @@ impl From<&StatsSnapshot> for Stats {
     }
 }
 
-/// The upper bound of the bucket that the percentile falls into; of the last, which has none, the
-/// bound of the one before.
-fn quantile_ms(histogram: &HistogramSnapshot, percent: u64) -> f64 {
-    let rank = (histogram.count * percent).div_ceil(100);
-    let mut seen = 0;
-    let mut bound_s = 0.0;
-    for (upper_s, count) in &histogram.buckets {
-        bound_s = if upper_s.is_infinite() { bound_s } else { *upper_s };
-        seen += count;
-        if seen >= rank {
-            break;
-        }
-    }
-    if histogram.count == 0 { 0.0 } else { bound_s * 1e3 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percentiles_are_bounds_of_buckets() {
-        let buckets = vec![(0.001, 50), (0.002, 48), (0.004, 1), (f64::INFINITY, 1)];
-        let histogram = HistogramSnapshot { buckets, count: 100, sum_s: 1.0 };
-        assert_eq!(quantile_ms(&histogram, 50), 1.0);
-        assert_eq!(quantile_ms(&histogram, 99), 4.0);
-        assert_eq!(quantile_ms(&histogram, 100), 4.0);
-        let empty = HistogramSnapshot { buckets: vec![(0.001, 0)], count: 0, sum_s: 0.0 };
-        assert_eq!(quantile_ms(&empty, 50), 0.0);
-    }
 
     #[test]
     fn names_in_messages_are_short_and_tame() {

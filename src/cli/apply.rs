@@ -234,6 +234,7 @@ mod tests {
             name: "hello".to_owned(),
             change: Change::Updated,
             task: "hello:2".to_owned(),
+            revision: 1,
             generation: 3,
             changes: vec!["task hello:1 → hello:2".to_owned()],
         };

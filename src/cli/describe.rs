@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::api::{ServiceDetail, ServiceState, Stats, TaskDefinition};
+use crate::api::{Event, Revision, Rollout, ServiceDetail, ServiceState, Stats, TaskDefinition};
 use crate::clock;
 use crate::model::Name;
 
@@ -57,6 +57,10 @@ fn page(detail: &ServiceDetail) -> String {
             if detail.loaded { "loaded" } else { "not in memory" }
         ),
     );
+    if let Some(rollout) = &detail.rollout {
+        page.rollout(rollout);
+    }
+    page.revisions(&detail.revisions);
     if let Some(definition) = &detail.definition {
         page.definition(definition);
     }
@@ -64,6 +68,7 @@ fn page(detail: &ServiceDetail) -> String {
     if let Some(stats) = &detail.stats {
         page.stats(stats);
     }
+    page.events(&detail.events);
     page.line("log", &format!("{} lines kept", detail.log_lines));
     page.0
 }
@@ -118,6 +123,35 @@ impl Page {
         }
     }
 
+    fn rollout(&mut self, rollout: &Rollout) {
+        let paused = if rollout.paused { ", paused" } else { "" };
+        let number = rollout.deployment;
+        self.line("deployment", &format!("{number} · {}{paused}", rollout.stage));
+        self.below("strategy", &rollout.strategy);
+        self.below("revision", &format!("{} with {}", rollout.revision, rollout.share));
+        if let Some(stable) = rollout.stable {
+            self.below("stable", &stable.to_string());
+        }
+    }
+
+    fn revisions(&mut self, revisions: &[Revision]) {
+        let used = revisions.iter().filter(|one| one.percent > 0.0 || !one.tags.is_empty());
+        for revision in used {
+            let tags = revision.tags.join(" ");
+            let text = format!("{} · {}% {tags}", revision.task, revision.percent);
+            self.line(&format!("revision {}", revision.revision), text.trim_end());
+        }
+    }
+
+    fn events(&mut self, events: &[Event]) {
+        if !events.is_empty() {
+            self.line("events", &events.len().to_string());
+        }
+        for event in events {
+            let _ = writeln!(self.0, "  {}  {}", event.at, event.message);
+        }
+    }
+
     fn reports(&mut self, detail: &ServiceDetail) {
         if !detail.status.is_empty() {
             self.line("nodes", &detail.status.len().to_string());
@@ -126,7 +160,7 @@ impl Page {
             let at = clock::rfc3339(status.at_ms);
             let code = status.code.as_ref().map_or(String::new(), |code| format!(" ({code})"));
             let text = format!("{}{code} {} {at} {}", status.state, status.task, status.message);
-            self.below(&status.node, &text);
+            self.below(&format!("{} ({})", status.node, status.revision), &text);
         }
         if !detail.running.is_empty() {
             self.line("tasks", &detail.running.len().to_string());

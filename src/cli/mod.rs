@@ -25,6 +25,8 @@ mod progress;
 mod ps;
 mod pull;
 mod push;
+mod revisions;
+mod rollout;
 mod scale;
 mod serve;
 mod services;
@@ -125,6 +127,11 @@ enum Command {
     Logs(logs::Args),
     /// Change how many tasks a service has
     Scale(scale::Args),
+    /// List the revisions of services
+    #[command(visible_alias = "revision")]
+    Revisions(revisions::Args),
+    /// Follow and steer the deployment of a service
+    Rollout(rollout::Args),
     /// Delete services
     Delete(delete::Args),
     /// Check whether this machine can run a node well
@@ -173,6 +180,8 @@ async fn command(command: Command, api: &ApiClient, output: Output) -> anyhow::R
         Command::Describe(args) => describe::run(args, api, output).await?,
         Command::Logs(args) => logs::run(args, api, output).await?,
         Command::Scale(args) => scale::run(args, api, output).await?,
+        Command::Revisions(args) => revisions::run(args, api, output).await?,
+        Command::Rollout(args) => rollout::run(args, api, output).await?,
         Command::Delete(args) => delete::run(args, api, output).await?,
         Command::Doctor(args) => return doctor::run(args, api, output).await,
         Command::Version => version::run(api, output).await?,
@@ -206,6 +215,11 @@ mod tests {
             "wharf logs -f hello/3 --tail 5",
             "wharf scale hello 3",
             "wharf scale hello --min 0 --max 5 --idle 2m",
+            "wharf revisions",
+            "wharf revisions hello -o json",
+            "wharf rollout status hello --wait --timeout 5m",
+            "wharf rollout pause hello",
+            "wharf rollout undo hello --to 3",
             "wharf delete a b c",
             "wharf delete -f wharf.toml --no-wait",
             "wharf doctor --data-dir /tmp -o json",

@@ -8,16 +8,18 @@
 mod observe;
 mod commit;
 
-pub use observe::observe;
+pub use observe::{Observation, observe};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::reconciler;
+use crate::clock::SteadyClock;
+use crate::model::Snapshot;
+use crate::reconciler::{self, Plan};
 use crate::shutdown::Shutdown;
-use crate::store::{self, Batch, Revision, Store, WatchStream, keys};
+use crate::store::{self, Batch, Store, WatchStream, keys};
 
 /// How long a pass waits after a failed one. A store that is away is asked again, not hammered.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -47,37 +49,69 @@ impl Control {
     /// Passes until the store or a watch on it fails.
     async fn passes(&self) -> Result<(), store::Error> {
         let mut watch: Option<WatchStream> = None;
+        let mut clock: Option<SteadyClock> = None;
         loop {
-            let seen = self.pass().await?;
+            let seen = observe(&*self.store).await?;
+            let now_ms = clock.get_or_insert_with(|| clock_after(&seen.snapshot)).now_ms();
+            let plan = self.pass(&seen, now_ms).await?;
             let watch = match &mut watch {
                 Some(watch) => watch,
-                None => watch.insert(self.store.watch(Bytes::new(), seen.next()).await?),
+                None => watch.insert(self.store.watch(Bytes::new(), seen.revision.next()).await?),
             };
-            while let Some(batch) = watch.next().await? {
-                if batch.revision > seen && concerns_plans(&batch) {
-                    break;
+            let woken = async {
+                while let Some(batch) = watch.next().await? {
+                    if batch.revision > seen.revision && concerns_plans(&batch, &plan) {
+                        return Ok::<(), store::Error>(());
+                    }
                 }
+                // The store is closing: there will be no more changes.
+                std::future::pending().await
+            };
+            tokio::select! {
+                woken = woken => woken?,
+                () = until(plan.wake_at_ms(), now_ms) => {}
             }
         }
     }
 
-    async fn pass(&self) -> Result<Revision, store::Error> {
-        let (snapshot, revision) = observe(&*self.store).await?;
-        let plan = reconciler::plan(&snapshot);
-        let violations = reconciler::check(&snapshot, &plan);
+    async fn pass(&self, seen: &Observation, now_ms: u64) -> Result<Plan, store::Error> {
+        let plan = reconciler::plan(&seen.snapshot, now_ms);
+        let violations = reconciler::check(&seen.snapshot, &plan);
         if !violations.is_empty() {
             // A fault of the planner. What is in force stays, and is better than the plan.
             tracing::error!(?violations, "the plan is not carried out");
         } else if !plan.is_empty() {
-            commit::commit(&*self.store, &plan).await?;
+            commit::commit(&*self.store, &plan, &seen.rollouts_changed).await?;
         }
-        Ok(revision)
+        Ok(plan)
     }
 }
 
-/// Whether a plan could come out differently: grants and reports are written because of plans.
-fn concerns_plans(batch: &Batch) -> bool {
-    let own = [keys::GRANTS, keys::STATUS];
-    let concerns = |key: &[u8]| !own.iter().any(|prefix| key.starts_with(prefix.as_bytes()));
-    batch.events.iter().any(|event| concerns(&event.kv.key))
+/// A clock that goes on from what an earlier one has written.
+fn clock_after(snapshot: &Snapshot) -> SteadyClock {
+    let written = snapshot.rollouts.values().map(|rollout| rollout.since_ms).max();
+    SteadyClock::start(written.unwrap_or_default())
+}
+
+async fn until(due_ms: Option<u64>, now_ms: u64) {
+    match due_ms {
+        Some(due_ms) => {
+            // One more, so that the clock has reached it.
+            let ms = due_ms.saturating_sub(now_ms).saturating_add(1);
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a plan could come out differently. Grants are written because of plans; reports count
+/// for deployments that are under way.
+fn concerns_plans(batch: &Batch, plan: &Plan) -> bool {
+    batch.events.iter().any(|event| {
+        let key = &event.kv.key;
+        match keys::parse_status(key) {
+            Some((_, service)) => plan.is_under_way(&service),
+            None => !key.starts_with(keys::GRANTS.as_bytes()),
+        }
+    })
 }

@@ -1,8 +1,11 @@
 //! What the control plane gives a node for a service, and what the node says of it.
 
+use registry::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Name, NodeId, QueueBounds, RoutePattern, Scale, TaskDefinition, TaskDefinitionId};
+use super::{
+    Name, NodeId, Percent, QueueBounds, RoutePattern, Scale, TaskDefinition, TaskDefinitionId,
+};
 
 /// A node's permission to run tasks of a service.
 ///
@@ -14,20 +17,41 @@ pub struct Grant {
     pub node: NodeId,
     /// The service that they belong to.
     pub service: Name,
-    /// The service's generation when the grant was made; an agent refuses an older one.
+    /// Grows with every change; an agent refuses an older one.
     pub generation: u64,
-    /// What to run.
-    pub definition: TaskDefinition,
+    /// What to run, by number. Their shares add up to all, or there are none.
+    pub revisions: Vec<GrantedRevision>,
     /// Which requests it answers.
     pub routes: Vec<RoutePattern>,
+    /// How requests wait.
+    pub queue: QueueBounds,
+    /// Manifests of revisions that have no place here and may get one again at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Digest>,
+    /// Whether the node reports every second how the revisions fare, because a deployment is
+    /// under way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watched: bool,
+}
+
+/// One revision of a grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantedRevision {
+    /// Its number within the service.
+    pub number: u64,
+    /// What it runs.
+    pub definition: TaskDefinition,
+    /// Its share of the requests.
+    pub share: Percent,
+    /// The tags whose host names lead to it alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Name>,
     /// How many tasks, on this node. `min` 0 is a *dormant* place: the node may start a task by
     /// itself when a request arrives.
     pub scale: Scale,
-    /// How requests wait.
-    pub queue: QueueBounds,
 }
 
-/// How far a node is with a grant.
+/// How far a node is with a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GrantPhase {
@@ -37,11 +61,12 @@ pub enum GrantPhase {
     Compiling,
     /// Requests are served; tasks start when they arrive.
     Ready,
-    /// The definition cannot run; an earlier one, if there was one, goes on serving.
+    /// The definition cannot run.
     Failed,
 }
 
-/// What a node reports about a grant. Written at transitions, never on a request.
+/// What a node reports about a grant. Written at transitions, and every second while a deployment
+/// is watched; never on a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantStatus {
     /// The reporting node.
@@ -50,19 +75,41 @@ pub struct GrantStatus {
     pub service: Name,
     /// The generation of the grant that it is about.
     pub generation: u64,
-    /// What the grant runs.
+    /// One for each revision that the node holds, those included that finish their requests.
+    pub revisions: Vec<RevisionStatus>,
+    /// When, as milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
+
+/// How one revision fares on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionStatus {
+    /// Its number.
+    pub number: u64,
+    /// What it runs.
     pub definition: TaskDefinitionId,
-    /// What the node serves meanwhile: the grant's definition once it is ready, an earlier one
-    /// until then or when it failed. A node that starts again serves this at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub serving: Option<Box<TaskDefinition>>,
     /// How far it is.
     pub phase: GrantPhase,
-    /// A stable code when `phase` is `Failed`; each has a page under `docs/errors/`.
+    /// A stable code when something failed; each has a page under `docs/errors/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// What happened, for people.
     pub message: String,
-    /// When, as milliseconds since the Unix epoch.
-    pub at_ms: u64,
+    /// Tasks that take requests.
+    pub tasks: u32,
+    /// What failed and was tried again, since the node took it up.
+    pub failures: u32,
+    /// Requests that were answered since the node started.
+    pub requests: u64,
+    /// Those of them that failed: status 5xx, or a response that broke off.
+    pub errors: u64,
+    /// Upper bound of the 99th percentile of their durations, in microseconds.
+    pub p99_us: u64,
+}
+
+impl Grant {
+    /// The revision of this number.
+    pub fn revision(&self, number: u64) -> Option<&GrantedRevision> {
+        self.revisions.iter().find(|revision| revision.number == number)
+    }
 }

@@ -16,17 +16,24 @@ mod limits;
 mod route;
 mod task_definition;
 mod service;
+mod traffic;
+mod rollout;
 mod node;
 mod grant;
 mod snapshot;
 
 pub use code::Code;
-pub use grant::{Grant, GrantPhase, GrantStatus};
+pub use grant::{Grant, GrantPhase, GrantStatus, GrantedRevision, RevisionStatus};
 pub use ids::{InvalidName, Name, NodeId, TaskDefinitionId, TaskId};
 pub use limits::Limits;
 pub use node::{Capacity, Node};
 pub use resources::{ByteSize, CpuUnits, InvalidQuantity, duration};
+pub use rollout::{
+    Alarm, Baseline, Breaker, DeployPolicy, Event, Failure, Order, Revision, Rollout, Stage,
+    Strategy, TaskCounts,
+};
 pub use route::{HostPattern, InvalidRoute, RoutePattern};
 pub use service::{InvalidScale, QueueBounds, Scale, Service};
 pub use snapshot::Snapshot;
 pub use task_definition::TaskDefinition;
+pub use traffic::{InvalidPercent, Percent, TrafficTarget, tagged_route};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, RoutePattern, TaskDefinitionId, duration};
+use super::{DeployPolicy, Name, RoutePattern, TaskDefinitionId, TrafficTarget, duration};
 
 /// A service as its owner wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +19,17 @@ pub struct Service {
     pub scale: Scale,
     /// How long, and how many, requests wait for a task.
     pub queue: QueueBounds,
+    /// How a change of `task` is rolled out.
+    #[serde(default)]
+    pub deploy: DeployPolicy,
+    /// How its owner splits the traffic. Empty: all of it goes to the latest revision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<TrafficTarget>,
     /// Counts the changes to this service, from 1.
     pub generation: u64,
+    /// Revisions that were made so far. A number is never used again.
+    #[serde(default)]
+    pub revisions: u64,
 }
 
 /// How many tasks a service has.

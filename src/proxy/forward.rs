@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 
 use crate::listener::{Refused, Serve};
 use crate::model::{Code, Limits};
-use crate::runtime::{Invocation, Reply, ReplyBody, Routes, Runtime, ServiceCell, Slot};
-use crate::telemetry::{AccessLog, Exchange, ExchangeStart, Unparsed};
+use crate::runtime::{Invocation, Reply, ReplyBody, Routes, Runtime, Slot, Target};
+use crate::telemetry::{AccessLog, Exchange, ExchangeStart, TakenBy, Unparsed};
 
 use super::admit::{Admitted, admit, header_bytes};
 use super::headers::{self, REQUEST_ID};
@@ -71,21 +71,21 @@ impl Front {
         id: &HeaderValue,
         exchange: &Arc<Exchange>,
     ) -> Result<Reply, Failure> {
-        let service = self.find(&admitted).ok_or(Code::NoRoute)?;
+        let Target { service, only } = self.find(&admitted).ok_or(Code::NoRoute)?;
         exchange.for_service(service.name(), Arc::clone(service.stats()));
         // What will be refused wakes nobody, and takes nobody's place.
-        if let Some(deployment) = service.deployment() {
-            check_size(&request, &deployment.definition.limits)?;
-        }
-        let slot = service.acquire().await.map_err(|refusal| refusal.code())?;
-        exchange.taken_by(&slot.deployment().definition.id, slot.task_number(), slot.waited);
+        let fits = |limits: &Limits| check_size(&request, limits);
+        let slot = service.acquire(only, fits).await.map_err(|refusal| refusal.code())?;
+        exchange.taken_by(taken_by(&slot), Arc::clone(slot.stats()), slot.waited);
         let cold_start = slot.cold_start;
         if let Some(took) = cold_start {
             exchange.cold_start(took);
         }
-        // Another deployment may have come into force meanwhile.
         let limits = &slot.deployment().definition.limits;
-        check_size(&request, limits)?;
+        if !slot.waited.is_zero() {
+            // What it waited for was perhaps not known before.
+            check_size(&request, limits)?;
+        }
         let (mut head, body) = request.into_parts();
         headers::for_guest(&mut head.headers, client, &admitted.authority, id);
         head.uri = Uri::from(admitted.target);
@@ -95,7 +95,7 @@ impl Front {
         Ok(finish(reply, cold_start))
     }
 
-    fn find(&self, admitted: &Admitted) -> Option<Arc<ServiceCell>> {
+    fn find(&self, admitted: &Admitted) -> Option<Target> {
         let routes = self.routes.load();
         routes.find(admitted.authority.host(), admitted.target.path()).cloned()
     }
@@ -179,14 +179,22 @@ impl Serve for Front {
     }
 }
 
+fn taken_by(slot: &Slot) -> TakenBy {
+    TakenBy {
+        revision: slot.revision(),
+        definition: slot.deployment().definition.id.clone(),
+        task: slot.task_number(),
+    }
+}
+
 /// Refuses by the declared length what would be refused by the actual one, before a guest runs.
-fn check_size(request: &Request<Incoming>, limits: &Limits) -> Result<(), Failure> {
+fn check_size(request: &Request<Incoming>, limits: &Limits) -> Result<(), Code> {
     if header_bytes(request.headers()) as u64 > limits.headers.0 {
-        return Err(Code::HeadersTooLarge.into());
+        return Err(Code::HeadersTooLarge);
     }
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match declared.and_then(|value| value.parse::<u64>().ok()) {
-        Some(bytes) if bytes > limits.request_body.0 => Err(Code::BodyTooLarge.into()),
+        Some(bytes) if bytes > limits.request_body.0 => Err(Code::BodyTooLarge),
         _ => Ok(()),
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Name, NodeId, Snapshot};
+use crate::model::{Grant, Name, NodeId, Percent, Rollout, Service, Snapshot, Stage};
 
 use super::actions::{Action, Plan};
 use super::planner::apply;
@@ -14,8 +14,21 @@ use super::planner::apply;
 pub enum Violation {
     /// A node would hold a grant for a service that nobody asked for.
     Orphan(NodeId, Name),
-    /// A node would run something else than the service asks for.
+    /// A node would answer other requests, or in another way, than the service asks for.
     Stale(NodeId, Name),
+    /// A node would run something else than the revisions that are kept.
+    Unknown(NodeId, Name),
+    /// A node would not send all requests somewhere.
+    Shares(NodeId, Name),
+    /// A node would be given something that it takes for older than what it has.
+    Backwards(NodeId, Name),
+    /// The last good revision would lose requests to one that has not proved itself, or that has
+    /// failed.
+    Unproved(NodeId, Name),
+    /// A deployment would go back to an earlier stage, or forget where to go back to.
+    Rewound(Name),
+    /// A revision that is in use would be forgotten.
+    Forgotten(Name, u64),
     /// A service would run nowhere, and the plan does not say why.
     Silent(Name),
     /// A service would run on more nodes than the plan says.
@@ -33,15 +46,107 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
             violations.push(Violation::Orphan(node.clone(), name.clone()));
             continue;
         };
-        let placeable = plan.services.get(name).is_some_and(|decision| decision.blocked.is_none());
-        let same = grant.generation == service.generation
-            && grant.definition.id == service.task
-            && grant.routes == service.routes
-            && grant.scale == service.scale;
-        if placeable && !same {
-            violations.push(Violation::Stale(node.clone(), name.clone()));
+        if plan.services.get(name).is_none_or(|decision| decision.blocked.is_some()) {
+            continue;
+        }
+        let before = snapshot.grants.get(&(node.clone(), name.clone()));
+        violations.extend(check_grant(&after, service, grant, before));
+    }
+    for (name, rollout) in &after.rollouts {
+        if snapshot.rollouts.get(name).is_some_and(|before| is_rewound(before, rollout)) {
+            violations.push(Violation::Rewound(name.clone()));
         }
     }
+    violations.extend(forgotten(snapshot, &after));
+    violations.extend(placement(plan, &after));
+    violations
+}
+
+fn check_grant(
+    after: &Snapshot,
+    service: &Service,
+    grant: &Grant,
+    before: Option<&Grant>,
+) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut wrong = |what: fn(NodeId, Name) -> Violation| {
+        violations.push(what(grant.node.clone(), grant.service.clone()));
+    };
+    if grant.routes != service.routes || grant.queue != service.queue {
+        wrong(Violation::Stale);
+    }
+    let is_known = |number: u64| after.revisions.get(&(service.name.clone(), number));
+    let known = grant.revisions.iter().all(|granted| {
+        is_known(granted.number).is_some_and(|kept| kept.definition == granted.definition)
+    });
+    if !known {
+        wrong(Violation::Unknown);
+    }
+    let sum: u32 = grant.revisions.iter().map(|revision| revision.share.basis_points()).sum();
+    if sum != Percent::ALL.basis_points() {
+        wrong(Violation::Shares);
+    }
+    if before.is_some_and(|before| before != grant && before.generation >= grant.generation) {
+        wrong(Violation::Backwards);
+    }
+    match after.rollouts.get(&service.name) {
+        Some(rollout) if service.traffic.is_empty() && is_unproved(rollout, grant) => {
+            wrong(Violation::Unproved);
+        }
+        _ => {}
+    }
+    violations
+}
+
+/// Whether a revision that may have no requests yet, or none any more, would get some.
+fn is_unproved(rollout: &Rollout, grant: &Grant) -> bool {
+    let Some(stable) = rollout.stable.filter(|stable| *stable != rollout.revision) else {
+        return false;
+    };
+    let share = |number| grant.revision(number).map_or(Percent::NONE, |revision| revision.share);
+    match rollout.stage {
+        Stage::Preparing | Stage::Aborted => share(stable) != Percent::ALL,
+        Stage::Failed { .. } if rollout.policy.breaker.rollback => share(stable) != Percent::ALL,
+        _ => false,
+    }
+}
+
+fn is_rewound(before: &Rollout, after: &Rollout) -> bool {
+    let rank = |stage: &Stage| match stage {
+        Stage::Preparing => 0,
+        Stage::Shifting { .. } => 1,
+        Stage::Baking => 2,
+        Stage::Completed | Stage::Failed { .. } | Stage::Aborted => 3,
+    };
+    let same = before.number == after.number
+        && before.revision == after.revision
+        && before.stable == after.stable;
+    let changed = before != after;
+    !same
+        || rank(&after.stage) < rank(&before.stage)
+        || (before.stage.is_over() && before.stage != after.stage)
+        || (changed && after.version <= before.version)
+}
+
+fn forgotten(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
+    let gone = before.revisions.keys().filter(|key| !after.revisions.contains_key(*key));
+    let in_use = |(service, number): &&(Name, u64)| {
+        after
+            .grants
+            .values()
+            .any(|grant| grant.service == *service && grant.revision(*number).is_some())
+            || after.services.contains_key(service)
+                && after.rollouts.get(service).is_some_and(|rollout| {
+                    rollout.revision == *number || rollout.stable == Some(*number)
+                })
+    };
+    gone.filter(in_use)
+        .map(|(service, number)| Violation::Forgotten(service.clone(), *number))
+        .collect()
+}
+
+fn placement(plan: &Plan, after: &Snapshot) -> Vec<Violation> {
+    let mut violations = Vec::new();
     for name in after.services.keys() {
         let granted = after.grants.keys().filter(|(_, service)| service == name);
         let granted: BTreeSet<&NodeId> = granted.map(|(node, _)| node).collect();
@@ -62,9 +167,10 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
 
 fn repeated(plan: &Plan) -> Vec<Violation> {
     let mut seen = BTreeSet::new();
-    let keys = plan.actions.iter().map(|action| match action {
-        Action::PutGrant { grant } => (&grant.node, &grant.service),
-        Action::DeleteGrant { node, service } => (node, service),
+    let keys = plan.actions.iter().filter_map(|action| match action {
+        Action::PutGrant { grant } => Some((&grant.node, &grant.service)),
+        Action::DeleteGrant { node, service } => Some((node, service)),
+        _ => None,
     });
     keys.filter(|key| !seen.insert(*key))
         .map(|(node, service)| Violation::Twice(node.clone(), service.clone()))
@@ -72,55 +178,8 @@ fn repeated(plan: &Plan) -> Vec<Violation> {
 }
 
 #[cfg(test)]
-pub(super) mod fixtures {
-    use std::collections::BTreeMap;
-
-    use registry::Digest;
-
-    use crate::model::*;
-
-    pub(crate) fn name(text: &str) -> Name {
-        text.parse().expect("a name")
-    }
-
-    /// A store with these nodes and services; a service is its name, its task's revision and its
-    /// generation.
-    pub(crate) fn snapshot(nodes: &[&str], services: &[(&str, u32, u64)]) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        for node in nodes {
-            let capacity =
-                Capacity { cpu: CpuUnits(2_048), memory: ByteSize::gib(1), instances: 100 };
-            let node = Node { id: name(node), capacity, version: "0.1.0".to_owned() };
-            snapshot.nodes.insert(node.id.clone(), node);
-        }
-        for (service, revision, generation) in services {
-            let id = TaskDefinitionId { family: name(service), revision: *revision };
-            let definition = TaskDefinition {
-                id: id.clone(),
-                image: "example.com/hello:1".parse().expect("a reference"),
-                manifest: Digest::of(service.as_bytes()),
-                env: BTreeMap::new(),
-                limits: Limits::default(),
-                registered_at_ms: 0,
-            };
-            snapshot.definitions.insert(id.clone(), definition);
-            let service = Service {
-                name: name(service),
-                task: id,
-                routes: Vec::new(),
-                scale: Scale::default(),
-                queue: QueueBounds::default(),
-                generation: *generation,
-            };
-            snapshot.services.insert(service.name.clone(), service);
-        }
-        snapshot
-    }
-}
-
-#[cfg(test)]
 mod tests {
-    use super::fixtures::*;
+    use super::super::fixtures::*;
     use super::*;
     use crate::reconciler::plan;
 
@@ -128,20 +187,43 @@ mod tests {
     fn a_plan_that_forgets_or_repeats_is_found_out() {
         let snapshot = snapshot(&["local"], &[("hello", 1, 1)]);
         assert_eq!(check(&snapshot, &Plan::default()), [Violation::Silent(name("hello"))]);
-        let mut twice = plan(&snapshot);
+        let mut twice = plan(&snapshot, 0);
         twice.actions.push(twice.actions[0].clone());
         assert_eq!(check(&snapshot, &twice), [Violation::Twice(name("local"), name("hello"))]);
-        let mut promised = plan(&snapshot);
+        let mut promised = plan(&snapshot, 0);
         promised.actions.clear();
         assert_eq!(check(&snapshot, &promised), [Violation::Unexplained(name("hello"))]);
-        let mut stale = plan(&snapshot);
-        if let Action::PutGrant { grant } = &mut stale.actions[0] {
-            grant.generation = 9;
-        }
-        assert_eq!(check(&snapshot, &stale), [Violation::Stale(name("local"), name("hello"))]);
-        let mut gone = super::apply(&snapshot, &plan(&snapshot));
+        let mut gone = super::apply(&snapshot, &plan(&snapshot, 0));
         gone.services.clear();
         let orphan = Violation::Orphan(name("local"), name("hello"));
         assert_eq!(check(&gone, &Plan::default()), [orphan]);
+    }
+
+    #[test]
+    fn a_grant_that_is_wrong_is_found_out() {
+        let snapshot = snapshot(&["local"], &[("hello", 1, 1)]);
+        let with = |change: fn(&mut Grant)| {
+            let mut plan = plan(&snapshot, 0);
+            let Action::PutGrant { grant } = &mut plan.actions[0] else { panic!("a grant") };
+            change(grant);
+            check(&snapshot, &plan)
+        };
+        let (node, service) = (name("local"), name("hello"));
+        let lost = with(|grant| grant.revisions[0].share = Percent::whole(99));
+        assert_eq!(lost, [Violation::Shares(node.clone(), service.clone())]);
+        let other = with(|grant| grant.revisions[0].number = 7);
+        assert_eq!(other, [Violation::Unknown(node.clone(), service.clone())]);
+        let deeper = with(|grant| grant.queue.depth += 1);
+        assert_eq!(deeper, [Violation::Stale(node, service)]);
+    }
+
+    #[test]
+    fn a_deployment_that_goes_back_is_found_out() {
+        let before = snapshot(&["local"], &[("hello", 1, 1)]);
+        let mut rewound = plan(&before, 0);
+        let mut rollout = before.rollouts["hello"].clone();
+        rollout.stage = Stage::Preparing;
+        rewound.actions.insert(0, Action::PutRollout { rollout: Box::new(rollout) });
+        assert!(check(&before, &rewound).contains(&Violation::Rewound(name("hello"))));
     }
 }

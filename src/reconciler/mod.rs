@@ -12,6 +12,9 @@ mod planner;
 mod actions;
 mod check;
 
+#[cfg(test)]
+mod fixtures;
+
 pub use actions::{Action, Plan, ServicePlan};
 pub use check::{Violation, check};
 pub use planner::{apply, plan};

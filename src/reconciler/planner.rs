@@ -1,17 +1,20 @@
 //! From a snapshot to a plan.
 
-use crate::model::{Grant, Node, Service, Snapshot};
+use crate::model::{Grant, GrantStatus, GrantedRevision, Name, Node, Rollout, Service, Snapshot};
+use crate::rollout::{self, Part};
 
 use super::actions::{Action, Plan, ServicePlan};
 
-/// Decides what has to change.
-pub fn plan(snapshot: &Snapshot) -> Plan {
+/// Decides what has to change. `now_ms` is the control plane's clock, as milliseconds since the
+/// Unix epoch.
+pub fn plan(snapshot: &Snapshot, now_ms: u64) -> Plan {
     let mut plan = Plan::default();
     take_back_grants(snapshot, &mut plan);
     for service in snapshot.services.values() {
-        let decision = place(snapshot, service, &mut plan);
+        let decision = decide(snapshot, service, now_ms, &mut plan);
         plan.services.insert(service.name.clone(), decision);
     }
+    collect(snapshot, &mut plan);
     plan
 }
 
@@ -26,6 +29,15 @@ pub fn apply(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
             }
             Action::DeleteGrant { node, service } => {
                 next.grants.remove(&(node.clone(), service.clone()));
+            }
+            Action::PutRollout { rollout } => {
+                next.rollouts.insert(rollout.service.clone(), (**rollout).clone());
+            }
+            Action::DeleteRollout { service } => {
+                next.rollouts.remove(service);
+            }
+            Action::DeleteRevision { service, number } => {
+                next.revisions.remove(&(service.clone(), *number));
             }
         }
     }
@@ -42,28 +54,132 @@ fn take_back_grants(snapshot: &Snapshot, plan: &mut Plan) {
     }
 }
 
-fn place(snapshot: &Snapshot, service: &Service, plan: &mut Plan) -> ServicePlan {
-    let blocked = |why: String| ServicePlan { nodes: Vec::new(), blocked: Some(why) };
-    let Some(definition) = snapshot.definitions.get(&service.task) else {
-        return blocked(format!("task definition {} is not registered", service.task));
+fn decide(snapshot: &Snapshot, service: &Service, now_ms: u64, plan: &mut Plan) -> ServicePlan {
+    let blocked = |why: String| ServicePlan { blocked: Some(why), ..ServicePlan::default() };
+    let Some(before) = snapshot.rollouts.get(&service.name) else {
+        return blocked("nothing was deployed yet: apply the service again".to_owned());
     };
     let Some(node) = choose_node(snapshot, service) else {
         return blocked("no node has registered itself".to_owned());
     };
-    let grant = Grant {
-        node: node.id.clone(),
-        service: service.name.clone(),
-        generation: service.generation,
-        definition: definition.clone(),
-        routes: service.routes.clone(),
-        scale: service.scale,
-        queue: service.queue,
-    };
+    let (rollout, wake_at_ms) = further(snapshot, service, before, now_ms);
+    let parts = rollout::parts(service, &rollout);
+    let missing = parts.iter().find(|part| revision(snapshot, service, part).is_none());
+    if let Some(part) = missing {
+        return blocked(format!("revision {} is not kept any more", part.revision));
+    }
+    if rollout != *before {
+        plan.actions.push(Action::PutRollout { rollout: Box::new(rollout.clone()) });
+    }
+    let grant = grant(snapshot, service, &rollout, &parts, node);
     let key = (grant.node.clone(), grant.service.clone());
     if snapshot.grants.get(&key) != Some(&grant) {
         plan.actions.push(Action::PutGrant { grant: Box::new(grant) });
     }
-    ServicePlan { nodes: vec![node.id.clone()], blocked: None }
+    let under_way = !rollout.stage.is_over();
+    ServicePlan { nodes: vec![node.id.clone()], blocked: None, under_way, wake_at_ms }
+}
+
+fn further(
+    snapshot: &Snapshot,
+    service: &Service,
+    rollout: &Rollout,
+    now_ms: u64,
+) -> (Rollout, Option<u64>) {
+    let reports = || reports(snapshot, &service.name);
+    let new = rollout::observe(reports(), rollout.revision);
+    let old = rollout.stable.filter(|stable| *stable != rollout.revision);
+    let old = old.map(|old| rollout::observe(reports(), old));
+    let next = rollout::advance(rollout, &service.scale, &new, old.as_ref(), now_ms);
+    (next.rollout, next.wake_at_ms)
+}
+
+fn reports<'a>(snapshot: &'a Snapshot, service: &'a Name) -> impl Iterator<Item = &'a GrantStatus> {
+    snapshot.statuses.values().filter(move |status| status.service == *service)
+}
+
+fn revision<'a>(
+    snapshot: &'a Snapshot,
+    service: &Service,
+    part: &Part,
+) -> Option<&'a crate::model::Revision> {
+    snapshot.revisions.get(&(service.name.clone(), part.revision))
+}
+
+fn grant(
+    snapshot: &Snapshot,
+    service: &Service,
+    rollout: &Rollout,
+    parts: &[Part],
+    node: &Node,
+) -> Grant {
+    let granted = parts.iter().filter_map(|part| {
+        Some(GrantedRevision {
+            number: part.revision,
+            definition: revision(snapshot, service, part)?.definition.clone(),
+            share: part.share,
+            tags: part.tags.clone(),
+            scale: part.scale,
+        })
+    });
+    let revisions: Vec<GrantedRevision> = granted.collect();
+    let surplus = surplus(snapshot, service);
+    let is_other = |number: u64| {
+        !surplus.contains(&number) && revisions.iter().all(|revision| revision.number != number)
+    };
+    let others = kept(snapshot, &service.name).filter(|revision| is_other(revision.number));
+    let mut kept: Vec<_> = others.map(|revision| revision.definition.manifest).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    Grant {
+        node: node.id.clone(),
+        service: service.name.clone(),
+        generation: rollout.version,
+        revisions,
+        routes: service.routes.clone(),
+        queue: service.queue,
+        kept,
+        watched: !rollout.stage.is_over(),
+    }
+}
+
+fn kept<'a>(
+    snapshot: &'a Snapshot,
+    service: &Name,
+) -> impl DoubleEndedIterator<Item = &'a crate::model::Revision> + use<'a> {
+    let range = (service.clone(), 0)..=(service.clone(), u64::MAX);
+    snapshot.revisions.range(range).map(|(_, revision)| revision)
+}
+
+/// Revisions beyond those that are kept, the newest first.
+fn surplus(snapshot: &Snapshot, service: &Service) -> Vec<u64> {
+    let Some(rollout) = snapshot.rollouts.get(&service.name) else { return Vec::new() };
+    let named = |number: u64| {
+        number == rollout.revision
+            || Some(number) == rollout.stable
+            || service.traffic.iter().any(|target| target.revision == Some(number))
+    };
+    let numbers = kept(snapshot, &service.name).map(|revision| revision.number);
+    let idle = numbers.rev().filter(|number| !named(*number));
+    idle.skip(service.deploy.keep as usize).collect()
+}
+
+/// Revisions beyond those that are kept, and what is left of services that are gone.
+fn collect(snapshot: &Snapshot, plan: &mut Plan) {
+    for service in snapshot.services.values() {
+        let surplus = surplus(snapshot, service).into_iter();
+        plan.actions.extend(
+            surplus.map(|number| Action::DeleteRevision { service: service.name.clone(), number }),
+        );
+    }
+    let is_gone = |service: &Name| !snapshot.services.contains_key(service);
+    for (service, number) in snapshot.revisions.keys().filter(|(service, _)| is_gone(service)) {
+        let (service, number) = (service.clone(), *number);
+        plan.actions.push(Action::DeleteRevision { service, number });
+    }
+    for service in snapshot.rollouts.keys().filter(|service| is_gone(service)) {
+        plan.actions.push(Action::DeleteRollout { service: service.clone() });
+    }
 }
 
 /// The node that has the service keeps it; a new service goes to the first node by name.
@@ -76,63 +192,4 @@ fn choose_node<'a>(snapshot: &'a Snapshot, service: &Service) -> Option<&'a Node
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::check;
-    use super::super::check::fixtures::*;
-    use super::*;
-
-    #[test]
-    fn a_service_gets_one_grant_and_then_rests() {
-        let snapshot = snapshot(&["local"], &[("hello", 1, 1)]);
-        let first = plan(&snapshot);
-        assert_eq!(first.actions.len(), 1);
-        assert!(check(&snapshot, &first).is_empty());
-        assert!(plan(&apply(&snapshot, &first)).is_empty());
-    }
-
-    #[test]
-    fn what_is_not_wanted_any_more_is_taken_back() {
-        let mut snapshot = snapshot(&["local"], &[("hello", 1, 1), ("other", 1, 1)]);
-        snapshot = apply(&snapshot, &plan(&snapshot));
-        snapshot.services.remove("hello");
-        let next = plan(&snapshot);
-        let (node, service) = (name("local"), name("hello"));
-        assert_eq!(next.actions, [Action::DeleteGrant { node, service }]);
-    }
-
-    #[test]
-    fn a_plan_says_what_is_missing() {
-        let without_nodes = plan(&snapshot(&[], &[("hello", 1, 1)]));
-        let why = without_nodes.services["hello"].blocked.as_deref();
-        assert_eq!(why, Some("no node has registered itself"));
-        let mut snapshot = snapshot(&["local"], &[("hello", 1, 1)]);
-        snapshot.definitions.clear();
-        let why = plan(&snapshot).services["hello"].blocked.clone();
-        assert_eq!(why.as_deref(), Some("task definition hello:1 is not registered"));
-    }
-
-    proptest! {
-        #[test]
-        fn plans_pass_the_checker_and_converge(
-            nodes in prop::collection::vec("[a-c]", 0..4),
-            services in prop::collection::vec(("[a-e]", 1u32..4, 1u64..9), 0..6),
-            stale in prop::collection::vec(("[a-e]", 1u32..4, 1u64..9), 0..6),
-        ) {
-            let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
-            let with = |services: &[(String, u32, u64)]| {
-                let services: Vec<_> =
-                    services.iter().map(|(name, r, g)| (name.as_str(), *r, *g)).collect();
-                snapshot(&nodes, &services)
-            };
-            let before = with(&stale);
-            let mut now = with(&services);
-            now.grants = apply(&before, &plan(&before)).grants;
-            let decided = plan(&now);
-            prop_assert_eq!(check(&now, &decided), vec![]);
-            prop_assert_eq!(&decided, &plan(&now));
-            prop_assert!(plan(&apply(&now, &decided)).is_empty());
-        }
-    }
-}
+mod tests;

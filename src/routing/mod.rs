@@ -1,11 +1,13 @@
-//! Which service a request is for, and which of its tasks takes it.
+//! Which service a request is for, which of its revisions, and which of its tasks takes it.
 //!
 //! *Invariant:* pure. Tables are immutable snapshots; random numbers are arguments.
 //!
 //! Start reading at [`RouteTable`].
 
 mod table;
+mod split;
 mod balancer;
 
 pub use balancer::power_of_two;
+pub use split::Split;
 pub use table::RouteTable;

@@ -26,6 +26,8 @@ pub struct Deployment {
 pub enum Refusal {
     /// Nothing is deployed, or it was taken away.
     NotReady,
+    /// The revision was taken away; another one of its service may have come in its place.
+    Moved,
     /// Too many requests wait already.
     QueueFull,
     /// The request waited as long as it may.
@@ -34,19 +36,39 @@ pub enum Refusal {
     AtMaximum,
     /// The node has no room for the component.
     NoCapacity,
+    /// The task's limits do not admit the request.
+    Unfit(Code),
 }
 
 impl Refusal {
     /// The outcome that the client is told.
     pub fn code(self) -> Code {
         match self {
-            Self::NotReady => Code::NotReady,
+            Self::NotReady | Self::Moved => Code::NotReady,
             Self::QueueFull => Code::QueueFull,
             Self::QueueTimeout => Code::QueueTimeout,
             Self::AtMaximum => Code::AtMaximum,
             Self::NoCapacity => Code::NoCapacity,
+            Self::Unfit(code) => code,
         }
     }
+}
+
+/// A revision as the CLI shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionView {
+    /// Its number.
+    pub number: u64,
+    /// Tasks that take requests.
+    pub tasks: Vec<TaskView>,
+    /// Requests being served, those of replaced tasks included.
+    pub in_flight: u32,
+    /// Requests that wait for a task.
+    pub waiting: u32,
+    /// Whether the component is in memory.
+    pub loaded: bool,
+    /// The deployment in force.
+    pub deployment: Option<Arc<Deployment>>,
 }
 
 /// A service as the CLI shows it.
@@ -60,7 +82,7 @@ pub struct ServiceView {
     pub waiting: u32,
     /// Whether the component is in memory.
     pub loaded: bool,
-    /// The deployment in force.
+    /// The deployment in force; of several the one that has served longest.
     pub deployment: Option<Arc<Deployment>>,
 }
 

@@ -13,6 +13,7 @@
 
 mod table;
 mod service;
+mod revision;
 mod state;
 mod task;
 mod deployment;
@@ -36,14 +37,15 @@ mod machine;
 
 pub use cache::{AotCache, CacheError, CacheKey};
 pub use compile::{CompileError, Compiler};
-pub use deployment::{Deployment, Refusal, ServiceView, TaskView};
+pub use deployment::{Deployment, Refusal, RevisionView, ServiceView, TaskView};
 pub use engine::{Engine, EngineError, ResetMode, ResetPolicy, Sizing};
 pub use invoke::{Invocation, Runtime};
 pub use loader::{LoadError, Loaded, Loader};
 pub use machine::Machine;
 pub use memory::Budget;
 pub use reply::{BodyError, Reply, ReplyBody};
+pub use revision::RevisionCell;
 pub use service::ServiceCell;
-pub use table::{Routes, TaskTable};
+pub use table::{Routes, Target, TaskTable};
 pub use task::Slot;
 pub use wasmtime_wasi_http::{Error as WasiError, WasiBody};

@@ -1,32 +1,26 @@
-//! One service on this node: its tasks, the requests in flight, and those that wait.
+//! One service on this node: its revisions, and which of them takes a request.
 //!
-//! *Invariant:* a service that sleeps has no task, no loaded component, no timer and no file
-//! descriptor; only this record.
-//!
-//! *Invariant:* exactly one load happens when a sleeping service is asked for, however many
-//! requests wait; each of them is answered or refused by its deadline.
+//! *Invariant:* a revision leaves the split before it stops taking requests. Whoever was sent to
+//! it meanwhile is sent on, so that no request is lost when a revision goes.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
 
-use crate::clock;
-use crate::model::Name;
+use crate::model::{Code, Limits, Name, Percent};
+use crate::routing::Split;
 use crate::telemetry::{LogBook, ServiceStats};
 
-use super::deployment::{Deployment, Refusal, ServiceView};
-use super::loader::{LoadError, Loaded, Loader};
-use super::state::{Component, Grants, Reaped, State};
-use super::task::{Slot, Task};
-use super::waiting::Place;
+use super::deployment::{Refusal, ServiceView};
+use super::revision::{RevisionCell, Shared};
+use super::task::Slot;
 
-/// What all services of a node share.
-pub(super) struct Shared {
-    pub(super) loader: Loader,
-    /// Told when a deployment has to be prepared again, because its code is gone from the cache.
-    pub(super) broken: mpsc::Sender<Name>,
-}
+/// Revisions that a request may be sent on from. Each of them goes once, when it is replaced: so
+/// many in the time that one request waits are a fault of the node.
+const MOST_MOVES: usize = 16;
 
 /// A service on this node.
 pub struct ServiceCell {
@@ -34,8 +28,12 @@ pub struct ServiceCell {
     shared: Arc<Shared>,
     logs: Arc<LogBook>,
     stats: OnceLock<Arc<ServiceStats>>,
-    state: Mutex<State>,
-    drained: Notify,
+    split: ArcSwap<Split<Arc<RevisionCell>>>,
+    /// Requests that were split.
+    count: AtomicU32,
+    /// Tasks that were started: their numbers are unique within the service.
+    tasks: Arc<AtomicU64>,
+    revisions: Mutex<BTreeMap<u64, Arc<RevisionCell>>>,
 }
 
 impl std::fmt::Debug for ServiceCell {
@@ -46,10 +44,16 @@ impl std::fmt::Debug for ServiceCell {
 
 impl ServiceCell {
     pub(super) fn new(name: Name, shared: Arc<Shared>) -> Arc<Self> {
-        let logs = LogBook::new(name.clone());
-        let state = Mutex::new(State::new(rand::random()));
-        let (stats, drained) = (OnceLock::new(), Notify::new());
-        Arc::new(Self { name, shared, logs, stats, state, drained })
+        Arc::new(Self {
+            logs: LogBook::new(name.clone()),
+            name,
+            shared,
+            stats: OnceLock::new(),
+            split: ArcSwap::from_pointee(Split::new([])),
+            count: AtomicU32::new(0),
+            tasks: Arc::default(),
+            revisions: Mutex::default(),
+        })
     }
 
     /// Its name.
@@ -72,278 +76,94 @@ impl ServiceCell {
         self.stats.get()
     }
 
-    /// What is in force, if anything is.
-    pub fn deployment(&self) -> Option<Arc<Deployment>> {
-        self.state.lock().deployment.clone()
+    /// The revision of this number, made if there is none.
+    pub fn revision(&self, number: u64) -> Arc<RevisionCell> {
+        let make = || {
+            let (name, logs) = (self.name.clone(), Arc::clone(&self.logs));
+            RevisionCell::new(name, number, logs, Arc::clone(&self.tasks), self.shared.clone())
+        };
+        Arc::clone(self.revisions.lock().entry(number).or_insert_with(make))
     }
 
-    /// Takes a place on one of the tasks; starts one, or wakes the service, or waits, as it needs.
+    /// The revision of this number, if there is one.
+    pub fn find(&self, number: u64) -> Option<Arc<RevisionCell>> {
+        self.revisions.lock().get(&number).cloned()
+    }
+
+    /// Every revision, by number, those included that finish their requests.
+    pub fn revisions(&self) -> Vec<Arc<RevisionCell>> {
+        self.revisions.lock().values().cloned().collect()
+    }
+
+    /// Splits the requests that come from now on.
+    pub fn split(&self, shares: impl IntoIterator<Item = (u64, Percent)>) {
+        let shares = shares.into_iter().map(|(number, share)| (self.revision(number), share));
+        self.split.store(Arc::new(Split::new(shares)));
+    }
+
+    /// Lets go of a revision that has finished.
+    pub fn forget(&self, revision: &Arc<RevisionCell>) {
+        let mut revisions = self.revisions.lock();
+        if revisions.get(&revision.number()).is_some_and(|found| Arc::ptr_eq(found, revision)) {
+            revisions.remove(&revision.number());
+        }
+    }
+
+    /// The revision that takes the next request: `only` where the route leads to one.
+    pub fn choose(&self, only: Option<u64>) -> Result<Arc<RevisionCell>, Refusal> {
+        if let Some(only) = only {
+            return self.find(only).ok_or(Refusal::NotReady);
+        }
+        let split = self.split.load();
+        let chosen = match split.only() {
+            Some(only) => Some(only),
+            None => split.nth(self.count.fetch_add(1, Ordering::Relaxed)),
+        };
+        chosen.cloned().ok_or(Refusal::NotReady)
+    }
+
+    /// Takes a place on one of the tasks of a revision, for a request that its limits admit.
     ///
     /// Dropping the future gives up the place in the queue.
-    pub async fn acquire(self: &Arc<Self>) -> Result<Slot, Refusal> {
-        let (ticket, wait) = {
-            let mut state = self.state.lock();
-            if let Some(slot) = state.take(self) {
-                drop(state);
-                return Ok(slot);
+    pub async fn acquire(
+        &self,
+        only: Option<u64>,
+        fits: impl Fn(&Limits) -> Result<(), Code>,
+    ) -> Result<Slot, Refusal> {
+        for _ in 0..MOST_MOVES {
+            match self.choose(only)?.acquire_if(&fits).await {
+                // It left the split before it refused, so the next choice is another one.
+                Err(Refusal::Moved) => {}
+                decided => return decided,
             }
-            state.queue(self)?
-        };
-        let arrived = clock::now();
-        let mut leaving = LeaveOnDrop { cell: self, id: Some(ticket.id) };
-        match tokio::time::timeout(wait, ticket.answer).await {
-            Ok(answer) => {
-                leaving.id = None;
-                let mut slot = answer.unwrap_or(Err(Refusal::NotReady))?;
-                slot.waited = clock::now().saturating_duration_since(arrived);
-                Ok(slot)
-            }
-            Err(_) => Err(self.refusal_in_time()),
         }
-    }
-
-    /// Says that a deployment is on its way. Until it is there, or [`Self::give_up`] says that it
-    /// is not coming, requests wait for it.
-    pub fn expect(&self) {
-        self.state.lock().expected = true;
-    }
-
-    /// Says that no deployment is coming for now. An earlier one goes on serving; where there is
-    /// none, or its code is gone, requests that wait are refused, and the next one asks again.
-    pub fn give_up(&self) {
-        let places = {
-            let mut state = self.state.lock();
-            state.expected = false;
-            match std::mem::take(&mut state.mending) || state.deployment.is_none() {
-                true => {
-                    state.component = Component::Asleep;
-                    state.waiting.take_all()
-                }
-                false => Vec::new(),
-            }
-        };
-        for place in places {
-            place.answer(Err(Refusal::NotReady));
-        }
-    }
-
-    /// Puts a deployment in force. Tasks of the one before take no more requests; as many tasks
-    /// as there were are started anew. `loaded` spares a second load where the caller has it.
-    ///
-    /// An older deployment than the one in force changes nothing.
-    pub fn deploy(self: &Arc<Self>, deployment: Arc<Deployment>, loaded: Option<Arc<Loaded>>) {
-        // What is not needed any more is dropped after the lock: unmapping code takes its time.
-        let (grants, _retired, _component, _loaded) = {
-            let mut state = self.state.lock();
-            let scale = deployment.scale;
-            if state.accept(deployment).is_err() {
-                return;
-            }
-            let had = u32::try_from(state.tasks.len()).unwrap_or(u32::MAX);
-            let retired = state.retire_all();
-            state.mending = false;
-            let component = std::mem::take(&mut state.component);
-            let needed = had.clamp(scale.min, scale.max).max(u32::from(!state.waiting.is_empty()));
-            let grants = match (needed, &loaded) {
-                (0, _) => Grants::new(),
-                (_, Some(loaded)) => state.awake(self, Arc::clone(loaded), needed),
-                (_, None) => {
-                    state.begin_loading(self, needed);
-                    Grants::new()
-                }
-            };
-            (grants, retired, component, loaded)
-        };
-        tell(grants);
-    }
-
-    /// Changes the bounds without touching the tasks that are within them.
-    pub fn rescale(self: &Arc<Self>, deployment: Arc<Deployment>) {
-        let (grants, _retired) = {
-            let mut state = self.state.lock();
-            let scale = deployment.scale;
-            if state.accept(deployment).is_err() {
-                return;
-            }
-            let retired = state.shrink_to(scale.max as usize);
-            let grants = match &state.component {
-                Component::Loaded(loaded) => {
-                    let loaded = Arc::clone(loaded);
-                    state.stop_reaper();
-                    state.awake(self, loaded, scale.min)
-                }
-                Component::Asleep if scale.min > 0 => {
-                    state.begin_loading(self, scale.min);
-                    Grants::new()
-                }
-                _ => Grants::new(),
-            };
-            (grants, retired)
-        };
-        tell(grants);
+        Err(Refusal::NotReady)
     }
 
     /// Takes the service away for good: no more requests, and those that wait are refused.
     pub fn withdraw(&self) {
-        let (places, _retired, _component) = {
-            let mut state = self.state.lock();
-            state.withdrawn = true;
-            state.deployment = None;
-            state.expected = false;
-            let component = std::mem::take(&mut state.component);
-            (state.waiting.take_all(), state.retire_all(), component)
-        };
-        for place in places {
-            place.answer(Err(Refusal::NotReady));
-        }
+        self.split.store(Arc::new(Split::new([])));
+        self.revisions().iter().for_each(|revision| revision.withdraw());
     }
 
     /// Completes when no request is in flight.
     pub async fn drained(&self) {
-        loop {
-            let notified = self.drained.notified();
-            let idle = {
-                let state = self.state.lock();
-                state.in_flight == 0 && state.retiring == 0
-            };
-            if idle {
-                return;
-            }
-            notified.await;
+        for revision in self.revisions() {
+            revision.drained().await;
         }
     }
 
     /// How it is now.
     pub fn view(&self) -> ServiceView {
-        let state = self.state.lock();
+        let revisions: Vec<_> = self.revisions().iter().map(|revision| revision.view()).collect();
+        let split = self.split.load();
+        let serving = split.targets().last().and_then(|revision| revision.view().deployment);
         ServiceView {
-            tasks: state.tasks.iter().map(|task| task.view()).collect(),
-            in_flight: state.in_flight + state.retiring,
-            waiting: state.waiting.len(),
-            loaded: matches!(state.component, Component::Loaded(_)),
-            deployment: state.deployment.clone(),
+            tasks: revisions.iter().flat_map(|revision| revision.tasks.clone()).collect(),
+            in_flight: revisions.iter().map(|revision| revision.in_flight).sum(),
+            waiting: revisions.iter().map(|revision| revision.waiting).sum(),
+            loaded: revisions.iter().any(|revision| revision.loaded),
+            deployment: serving,
         }
-    }
-
-    fn refusal_in_time(&self) -> Refusal {
-        match &self.state.lock().component {
-            Component::Loaded(_) => Refusal::AtMaximum,
-            _ => Refusal::QueueTimeout,
-        }
-    }
-
-    pub(super) fn release(self: &Arc<Self>, task: &Arc<Task>) {
-        let (grants, retired) = {
-            let mut state = self.state.lock();
-            let left = task.release();
-            let position = state.tasks.iter().position(|current| Arc::ptr_eq(current, task));
-            let Some(position) = position else {
-                state.retiring -= 1;
-                drop(state);
-                self.drained.notify_waiters();
-                return;
-            };
-            state.in_flight -= 1;
-            let grants = state.serve_waiting(self);
-            let retired = match left == 0 && grants.is_empty() {
-                true => state.give_back(position),
-                false => None,
-            };
-            if state.in_flight == 0 {
-                state.idle_since = Some(clock::now());
-                self.drained.notify_waiters();
-            }
-            (grants, retired)
-        };
-        drop(retired);
-        tell(grants);
-    }
-
-    pub(super) async fn load(self: Arc<Self>, needed: u32) {
-        let began = clock::now();
-        loop {
-            let Some(deployment) = self.state.lock().deployment.clone() else { return };
-            let result = self.shared.loader.load(deployment.component).await;
-            let mut state = self.state.lock();
-            let current = state.deployment.as_ref();
-            if current.is_some_and(|current| current.component != deployment.component) {
-                continue;
-            }
-            if !matches!(state.component, Component::Loading) {
-                return;
-            }
-            match result {
-                Ok(loaded) => {
-                    state.last_start = clock::now().saturating_duration_since(began);
-                    let grants = state.awake(&self, loaded, needed);
-                    drop(state);
-                    tell(grants);
-                }
-                Err(error) => {
-                    // The agent prepares code that is gone again, unless it is far behind: then
-                    // the next request asks again.
-                    let mended = matches!(*error, LoadError::NotCompiled)
-                        && self.shared.broken.try_send(self.name.clone()).is_ok();
-                    let places = state.load_failed(mended);
-                    drop(state);
-                    self.report_load_failure(&error, places);
-                }
-            }
-            return;
-        }
-    }
-
-    /// Requests go on waiting while the component is compiled again; any other failure refuses
-    /// them now.
-    fn report_load_failure(&self, error: &LoadError, places: Vec<Place>) {
-        tracing::warn!(service = %self.name, %error, "the service cannot be woken");
-        let refusal = match error {
-            LoadError::TooMany(_) => Refusal::NoCapacity,
-            _ => Refusal::NotReady,
-        };
-        for place in places {
-            place.answer(Err(refusal));
-        }
-    }
-
-    /// Sends an idle service back to its minimum, then ends: an idle service has no timer.
-    pub(super) async fn reap(cell: Weak<Self>) {
-        loop {
-            let due = {
-                let Some(cell) = cell.upgrade() else { return };
-                let mut state = cell.state.lock();
-                match state.reap(clock::now()) {
-                    Reaped::Later(due) => due,
-                    Reaped::Done(freed) => {
-                        drop(state);
-                        // Unmapping code takes its time.
-                        tokio::task::spawn_blocking(move || drop(freed));
-                        return;
-                    }
-                }
-            };
-            tokio::time::sleep_until(due.into()).await;
-        }
-    }
-}
-
-/// Takes a request out of the queue when its client leaves.
-struct LeaveOnDrop<'a> {
-    cell: &'a ServiceCell,
-    id: Option<u64>,
-}
-
-impl Drop for LeaveOnDrop<'_> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.cell.state.lock().waiting.leave(id);
-        }
-    }
-}
-
-/// Outside the lock: a waiter that has just left drops its slot, and that takes the lock again.
-fn tell(grants: Grants) {
-    for (place, slot) in grants {
-        place.answer(Ok(slot));
     }
 }

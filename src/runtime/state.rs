@@ -1,4 +1,4 @@
-//! What a service's lock protects: its tasks, its queue, and the decisions about both.
+//! What a revision's lock protects: its tasks, its queue, and the decisions about both.
 //!
 //! *Invariant:* nothing here waits. Whoever must be told is returned, and told once the lock is
 //! released: a waiter that has just left drops its slot, and that takes the lock again.
@@ -15,7 +15,7 @@ use crate::routing::power_of_two;
 
 use super::deployment::{Deployment, Refusal};
 use super::loader::Loaded;
-use super::service::ServiceCell;
+use super::revision::RevisionCell;
 use super::task::{Slot, Task};
 use super::waiting::{Place, Ticket, Waiting};
 
@@ -35,7 +35,6 @@ pub(super) struct State {
     pub(super) in_flight: u32,
     /// Requests on tasks that were replaced.
     pub(super) retiring: u32,
-    last_number: u64,
     pub(super) last_start: Duration,
     pub(super) idle_since: Option<Instant>,
     /// Stops the reaper, if there is one.
@@ -79,7 +78,7 @@ impl State {
     }
 
     /// A slot on a task that has room; a new task if none has and one more is allowed.
-    pub(super) fn take(&mut self, cell: &Arc<ServiceCell>) -> Option<Slot> {
+    pub(super) fn take(&mut self, cell: &Arc<RevisionCell>) -> Option<Slot> {
         if !self.waiting.is_empty() {
             return None;
         }
@@ -91,7 +90,7 @@ impl State {
         if self.tasks.len() >= self.deployment.as_ref()?.scale.max as usize {
             return None;
         }
-        self.start_task(loaded);
+        self.start_task(cell, loaded);
         self.ensure_reaper(cell);
         Some(self.slot_on(self.tasks.len() - 1, cell, None))
     }
@@ -115,7 +114,7 @@ impl State {
     fn slot_on(
         &mut self,
         position: usize,
-        cell: &Arc<ServiceCell>,
+        cell: &Arc<RevisionCell>,
         cold_start: Option<Duration>,
     ) -> Slot {
         self.in_flight += 1;
@@ -123,7 +122,13 @@ impl State {
     }
 
     /// A place in the queue, and how long it may be waited in. Wakes the service if it sleeps.
-    pub(super) fn queue(&mut self, cell: &Arc<ServiceCell>) -> Result<(Ticket, Duration), Refusal> {
+    pub(super) fn queue(
+        &mut self,
+        cell: &Arc<RevisionCell>,
+    ) -> Result<(Ticket, Duration), Refusal> {
+        if self.withdrawn {
+            return Err(Refusal::Moved);
+        }
         let bounds = match &self.deployment {
             Some(deployment) => deployment.queue,
             None if self.expected => QueueBounds::default(),
@@ -147,7 +152,7 @@ impl State {
         Ok((ticket, autoscaler::longest_wait(bounds.wait, self.last_start)))
     }
 
-    pub(super) fn begin_loading(&mut self, cell: &Arc<ServiceCell>, needed: u32) {
+    pub(super) fn begin_loading(&mut self, cell: &Arc<RevisionCell>, needed: u32) {
         self.component = Component::Loading;
         tokio::spawn(Arc::clone(cell).load(needed));
     }
@@ -155,7 +160,7 @@ impl State {
     /// Takes requests from now on, with at least `needed` tasks.
     pub(super) fn awake(
         &mut self,
-        cell: &Arc<ServiceCell>,
+        cell: &Arc<RevisionCell>,
         loaded: Arc<Loaded>,
         needed: u32,
     ) -> Grants {
@@ -168,7 +173,7 @@ impl State {
         let wanted = autoscaler::wanted(load, loaded.concurrency(limits), &deployment.scale);
         self.component = Component::Loaded(Arc::clone(&loaded));
         while self.tasks.len() < wanted.max(needed) as usize {
-            self.start_task(Arc::clone(&loaded));
+            self.start_task(cell, Arc::clone(&loaded));
         }
         self.idle_since = Some(clock::now());
         self.ensure_reaper(cell);
@@ -186,14 +191,13 @@ impl State {
         self.waiting.take_all()
     }
 
-    fn start_task(&mut self, loaded: Arc<Loaded>) {
+    fn start_task(&mut self, cell: &RevisionCell, loaded: Arc<Loaded>) {
         let Some(deployment) = self.deployment.clone() else { return };
-        self.last_number += 1;
-        self.tasks.push(Task::start(self.last_number, deployment, loaded));
+        self.tasks.push(Task::start(cell.next_task(), deployment, loaded));
     }
 
     /// Hands free places to those that wait, in the order in which they came.
-    pub(super) fn serve_waiting(&mut self, cell: &Arc<ServiceCell>) -> Grants {
+    pub(super) fn serve_waiting(&mut self, cell: &Arc<RevisionCell>) -> Grants {
         let mut grants = Grants::new();
         let Component::Loaded(loaded) = &self.component else { return grants };
         let loaded = Arc::clone(loaded);
@@ -202,7 +206,7 @@ impl State {
             let position = match self.pick() {
                 Some(position) => position,
                 None if self.tasks.len() < max => {
-                    self.start_task(Arc::clone(&loaded));
+                    self.start_task(cell, Arc::clone(&loaded));
                     self.tasks.len() - 1
                 }
                 None => break,
@@ -235,10 +239,10 @@ impl State {
         retired
     }
 
-    fn ensure_reaper(&mut self, cell: &Arc<ServiceCell>) {
+    fn ensure_reaper(&mut self, cell: &Arc<RevisionCell>) {
         let min = self.deployment.as_ref().map_or(0, |d| d.scale.min) as usize;
         if self.reaper.is_none() && self.tasks.len() > min {
-            let reaper = tokio::spawn(ServiceCell::reap(Arc::downgrade(cell)));
+            let reaper = tokio::spawn(RevisionCell::reap(Arc::downgrade(cell)));
             self.reaper = Some(reaper.abort_handle());
         }
     }

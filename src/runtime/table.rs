@@ -11,12 +11,22 @@ use crate::model::Name;
 use crate::routing::RouteTable;
 
 use super::loader::Loader;
-use super::service::{ServiceCell, Shared};
+use super::revision::Shared;
+use super::service::ServiceCell;
 
 /// The routes of this node, swapped as a whole: the agent writes them, the load balancer reads.
-pub type Routes = ArcSwap<RouteTable<Arc<ServiceCell>>>;
+pub type Routes = ArcSwap<RouteTable<Target>>;
 
-/// Services whose code was found missing, waiting for the agent.
+/// Where a route leads.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The service.
+    pub service: Arc<ServiceCell>,
+    /// The revision that takes all requests of the route; else they are split.
+    pub only: Option<u64>,
+}
+
+/// Revisions whose code was found missing, waiting for the agent.
 const MOST_BROKEN: usize = 1_024;
 
 /// Every service that this node has a grant for. Cheap to clone.
@@ -29,8 +39,8 @@ pub struct TaskTable {
 }
 
 impl TaskTable {
-    /// An empty table, and the feed of services that have to be prepared again.
-    pub fn new(loader: Loader) -> (Self, mpsc::Receiver<Name>) {
+    /// An empty table, and the feed of revisions that have to be prepared again.
+    pub fn new(loader: Loader) -> (Self, mpsc::Receiver<(Name, u64)>) {
         let (broken, to_prepare) = mpsc::channel(MOST_BROKEN);
         let shared = Arc::new(Shared { loader, broken });
         (Self { cells: Arc::default(), leaving: Arc::default(), shared }, to_prepare)

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::clock;
-use crate::telemetry::LogBook;
+use crate::telemetry::{LogBook, RevisionStats};
 
 use super::deployment::{Deployment, TaskView};
 use super::loader::Loaded;
 use super::memory::Budget;
-use super::service::ServiceCell;
+use super::revision::RevisionCell;
 
 /// One running copy of a deployment. It costs this record; its instances come with requests.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Task {
     /// One more request for `cell`, whose lock is held.
     pub(super) fn take(
         self: &Arc<Self>,
-        cell: &Arc<ServiceCell>,
+        cell: &Arc<RevisionCell>,
         cold_start: Option<Duration>,
     ) -> Slot {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -78,7 +78,7 @@ impl Task {
 #[derive(Debug)]
 pub struct Slot {
     pub(super) task: Arc<Task>,
-    cell: Arc<ServiceCell>,
+    cell: Arc<RevisionCell>,
     /// How long the request waited for the slot; zero if there was one at once.
     pub waited: Duration,
     /// How long the start took that this request had to wait for.
@@ -94,6 +94,16 @@ impl Slot {
     /// The task's number within its service.
     pub fn task_number(&self) -> u64 {
         self.task.number
+    }
+
+    /// The number of its revision within its service.
+    pub fn revision(&self) -> u64 {
+        self.cell.number()
+    }
+
+    /// The counters of its revision.
+    pub fn stats(&self) -> &Arc<RevisionStats> {
+        self.cell.stats()
     }
 
     /// The service's log.

@@ -45,6 +45,24 @@ pub(super) const SCALE_MAX: RangeInclusive<u32> = 1..=Scale::MOST_TASKS;
 /// Under a second tasks would stop between two requests; over a week they never stop.
 pub(super) const IDLE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3_600);
+/// A bake of over a week is a release that nobody finished.
+pub(super) const BAKE: RangeInclusive<Duration> =
+    Duration::ZERO..=Duration::from_secs(7 * 24 * 3_600);
+/// Each is a record, and its code on the node's disk.
+pub(super) const KEEP: RangeInclusive<u32> = 0..=1_000;
+/// Percent of the tasks that there were.
+pub(super) const HEALTHY_MIN: RangeInclusive<u32> = 0..=100;
+/// Percent of the tasks that there were; at the top three times as many as before.
+pub(super) const HEALTHY_MAX: RangeInclusive<u32> = 100..=300;
+/// Percent of the old revision's p99; 0 for any.
+pub(super) const LATENCY: RangeInclusive<u32> = 0..=100_000;
+/// Fewer than one request say nothing.
+pub(super) const ALARM_REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
+/// Revisions are counted from 1.
+pub(super) const REVISION: RangeInclusive<u64> = 1..=9_999_999_999;
+/// Targets of one service: each may have a tag, and every tag has its routes.
+pub(super) const TRAFFIC: usize = 50;
+
 /// 0 refuses whatever finds no free task.
 pub(super) const QUEUE_DEPTH: RangeInclusive<u32> = 1..=QueueBounds::MOST_WAITING;
 /// No client waits for longer than an hour.

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use registry::Reference;
 use serde_json::{Map, Value, json};
 
-use crate::model::{Limits, Name, QueueBounds, RoutePattern, Scale, duration};
+use crate::model::{
+    DeployPolicy, Limits, Name, Percent, QueueBounds, RoutePattern, Scale, Strategy, TrafficTarget,
+    duration,
+};
 
 /// A valid manifest: at least one task or service.
 ///
@@ -51,6 +54,10 @@ pub struct ServiceSpec {
     pub scale: Scale,
     /// How requests wait.
     pub queue: QueueBounds,
+    /// How a change of the task is rolled out.
+    pub deploy: DeployPolicy,
+    /// How the traffic is split; empty for all of it to the latest revision.
+    pub traffic: Vec<TrafficTarget>,
 }
 
 impl Manifest {
@@ -117,6 +124,55 @@ impl ServiceSpec {
                 "idle": duration::format(scale.idle),
             },
             "queue": { "depth": queue.depth, "wait": duration::format(queue.wait) },
+            "deploy": deploy_json(&self.deploy),
+            "traffic": self.traffic.iter().map(target_json).collect::<Vec<_>>(),
         })
     }
+}
+
+fn deploy_json(deploy: &DeployPolicy) -> Value {
+    let (breaker, alarm) = (&deploy.breaker, &deploy.alarm);
+    let mut table = json!({
+        "strategy": deploy.strategy.as_str(),
+        "bake": duration::format(deploy.bake),
+        "breaker": { "rollback": breaker.rollback },
+        "alarm": {
+            "errors": number(alarm.errors),
+            "latency": alarm.latency,
+            "requests": alarm.requests,
+        },
+        "keep": deploy.keep,
+    });
+    if let Some(threshold) = breaker.threshold {
+        table["breaker"]["threshold"] = threshold.into();
+    }
+    match deploy.strategy {
+        Strategy::Rolling { min_healthy, max_healthy } => {
+            table["min_healthy"] = min_healthy.into();
+            table["max_healthy"] = max_healthy.into();
+        }
+        Strategy::Canary { percent, step_bake } | Strategy::Linear { percent, step_bake } => {
+            table["percent"] = number(percent);
+            table["step_bake"] = duration::format(step_bake).into();
+        }
+        Strategy::BlueGreen | Strategy::AllAtOnce => {}
+    }
+    table
+}
+
+fn target_json(target: &TrafficTarget) -> Value {
+    let mut table = json!({ "percent": number(target.percent) });
+    match target.revision {
+        Some(revision) => table["revision"] = revision.into(),
+        None => table["latest"] = true.into(),
+    }
+    if let Some(tag) = &target.tag {
+        table["tag"] = tag.as_str().into();
+    }
+    table
+}
+
+/// A percentage as people write it.
+fn number(percent: Percent) -> Value {
+    percent.to_string().trim_end_matches('%').into()
 }

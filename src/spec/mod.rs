@@ -20,6 +20,7 @@ mod manifest;
 mod problem;
 mod reader;
 mod service;
+mod deploy;
 mod syntax;
 mod task;
 mod tree;

@@ -55,6 +55,14 @@ impl<T> Given<T> {
         }
     }
 
+    /// The value, if it is there and good.
+    pub(super) fn some(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Faulty => None,
+        }
+    }
+
     /// The value that is in force, unless what was given is faulty: for checks of two values
     /// against each other, which should not complain about a stand-in.
     pub(super) fn in_force(self, default: T) -> Option<T> {

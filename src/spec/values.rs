@@ -26,6 +26,14 @@ pub(super) fn text<'t>(spot: &Spot<'t>) -> Result<&'t str, Problem> {
     }
 }
 
+/// Yes or no.
+pub(super) fn switch(spot: &Spot<'_>) -> Result<bool, Problem> {
+    match &spot.node.tree {
+        Tree::Bool(value) => Ok(*value),
+        _ => Err(spot.expected("true or false").hint("write true or false, without quotes")),
+    }
+}
+
 /// A whole number within bounds.
 pub(super) fn integer<T>(spot: &Spot<'_>, range: RangeInclusive<T>) -> Result<T, Problem>
 where

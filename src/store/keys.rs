@@ -8,6 +8,8 @@
 //! |---|---|
 //! | `services/<service>` | a service |
 //! | `tasks/<family>/<revision>` | a task definition; ten digits of revision, so that keys sort |
+//! | `revisions/<service>/<number>` | what a deployment rolled out; ten digits, so that keys sort |
+//! | `rollouts/<service>` | the deployment that is under way, or was last |
 //! | `nodes/<node>` | a node |
 //! | `grants/<node>/<service>` | what a node may run of a service |
 //! | `status/<node>/<service>` | what a node says about it |
@@ -18,6 +20,10 @@ use bytes::Bytes;
 pub const SERVICES: &str = "services/";
 /// Prefix of all task definitions.
 pub const TASKS: &str = "tasks/";
+/// Prefix of the revisions of all services.
+pub const REVISIONS: &str = "revisions/";
+/// Prefix of the deployments of all services.
+pub const ROLLOUTS: &str = "rollouts/";
 /// Prefix of all nodes.
 pub const NODES: &str = "nodes/";
 /// Prefix of all grants.
@@ -58,6 +64,35 @@ pub fn parse_task_definition(key: &[u8]) -> Option<(String, u32)> {
         return None;
     }
     Some((family, revision.parse().ok()?))
+}
+
+/// The key of a revision of a service.
+#[must_use]
+pub fn revision(service: &str, number: u64) -> Bytes {
+    join(REVISIONS, &[service, &format!("{number:010}")])
+}
+
+/// Prefix of all revisions of a service, oldest first.
+#[must_use]
+pub fn service_revisions(service: &str) -> Bytes {
+    under(REVISIONS, service)
+}
+
+/// The service and the number that a key is about.
+#[must_use]
+pub fn parse_revision(key: &[u8]) -> Option<(String, u64)> {
+    let (service, number) = two(key, REVISIONS)?;
+    let digits = number.len() == 10 && number.bytes().all(|digit| digit.is_ascii_digit());
+    if !digits {
+        return None;
+    }
+    Some((service, number.parse().ok()?))
+}
+
+/// The key of the deployment of a service.
+#[must_use]
+pub fn rollout(service: &str) -> Bytes {
+    join(ROLLOUTS, &[service])
 }
 
 /// The key of a node.

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::model::{Code, Name, TaskDefinitionId};
 
 use super::access::AccessLog;
-use super::stats::ServiceStats;
+use super::stats::{RevisionStats, ServiceStats};
 
 /// What a request used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,8 +43,19 @@ pub struct ExchangeStart {
 /// Who served it.
 #[derive(Debug)]
 struct Served {
-    definition: TaskDefinitionId,
-    task: u64,
+    by: TakenBy,
+    stats: Arc<RevisionStats>,
+}
+
+/// The task that took a request.
+#[derive(Clone, Debug)]
+pub struct TakenBy {
+    /// The revision of the service.
+    pub revision: u64,
+    /// What it runs.
+    pub definition: TaskDefinitionId,
+    /// The task's number within its service.
+    pub task: u64,
 }
 
 /// A request under way. Shared by the connection and the guest; the last of them to let go
@@ -104,8 +115,8 @@ impl Exchange {
     }
 
     /// Says which task took the request, and how long it had waited for it.
-    pub fn taken_by(&self, definition: &TaskDefinitionId, task: u64, wait: Duration) {
-        let _ = self.served.set(Served { definition: definition.clone(), task });
+    pub fn taken_by(&self, by: TakenBy, stats: Arc<RevisionStats>, wait: Duration) {
+        let _ = self.served.set(Served { by, stats });
         self.wait_us.store(micros(wait), Ordering::Relaxed);
     }
 
@@ -174,6 +185,12 @@ impl Exchange {
         }
     }
 
+    /// Whether what served the request is to blame: not the client, and not a node without room.
+    fn is_failure(&self, code: Code) -> bool {
+        let is_5xx = self.status.load(Ordering::Relaxed) >= 500;
+        code != Code::NoCapacity && (is_5xx || code.status().is_server_error())
+    }
+
     fn line(&self, code: Code, duration: Duration, usage: &Usage) -> String {
         let served = self.served.get();
         let line = AccessLine {
@@ -184,8 +201,9 @@ impl Exchange {
             host: &self.start.host,
             path: &self.start.path,
             service: self.service.get().map(|(name, _)| name.as_str()),
-            revision: served.map(|served| served.definition.to_string()),
-            task: served.map(|served| served.task),
+            revision: served.map(|served| served.by.revision),
+            definition: served.map(|served| served.by.definition.to_string()),
+            task: served.map(|served| served.by.task),
             status: self.status.load(Ordering::Relaxed),
             code: code.as_str(),
             duration_us: micros(duration),
@@ -216,6 +234,9 @@ impl Drop for Exchange {
                 stats.record_cold_start();
             }
         }
+        if let Some(served) = self.served.get() {
+            served.stats.record(self.is_failure(code), duration);
+        }
         if let Some(log) = &self.log {
             log.write(self.line(code, duration, &usage));
         }
@@ -232,7 +253,8 @@ struct AccessLine<'a> {
     host: &'a str,
     path: &'a str,
     service: Option<&'a str>,
-    revision: Option<String>,
+    revision: Option<u64>,
+    definition: Option<String>,
     task: Option<u64>,
     status: u64,
     code: &'static str,

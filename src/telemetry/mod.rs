@@ -14,9 +14,9 @@ mod metrics;
 mod lines;
 
 pub use access::{AccessLog, AccessTarget};
-pub use exchange::{Exchange, ExchangeStart, Usage};
+pub use exchange::{Exchange, ExchangeStart, TakenBy, Usage};
 pub use lines::sanitise;
 pub use logs::{LogBook, LogLine, LogSource, Stream};
 pub use metrics::{NodeGauges, render};
-pub use stats::{HistogramSnapshot, ServiceStats, StatsSnapshot};
+pub use stats::{HistogramSnapshot, RevisionStats, ServiceStats, StatsSnapshot};
 pub use unparsed::Unparsed;

@@ -19,6 +19,24 @@ pub(super) struct Histogram {
     sum_us: AtomicU64,
 }
 
+impl HistogramSnapshot {
+    /// The upper bound in seconds of the bucket that the percentile falls into; of the last,
+    /// which has none, the bound of the one before. Zero without observations.
+    pub fn quantile_s(&self, percent: u64) -> f64 {
+        let rank = (self.count * percent).div_ceil(100);
+        let mut seen = 0;
+        let mut bound_s = 0.0;
+        for (upper_s, count) in &self.buckets {
+            bound_s = if upper_s.is_infinite() { bound_s } else { *upper_s };
+            seen += count;
+            if seen >= rank {
+                break;
+            }
+        }
+        if self.count == 0 { 0.0 } else { bound_s }
+    }
+}
+
 impl Histogram {
     fn record(&self, value: Duration) {
         let us = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
@@ -52,6 +70,37 @@ pub struct HistogramSnapshot {
     pub count: u64,
     /// Their sum, in seconds.
     pub sum_s: f64,
+}
+
+/// How the requests to one revision of a service end, to compare it with another.
+#[derive(Debug, Default)]
+pub struct RevisionStats {
+    requests: AtomicU64,
+    errors: AtomicU64,
+    duration: Histogram,
+}
+
+impl RevisionStats {
+    pub(super) fn record(&self, failed: bool, duration: Duration) {
+        self.duration.record(duration);
+        self.errors.fetch_add(failed.into(), Relaxed);
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// Requests that have ended.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Those of them that failed: status 5xx, or a response that broke off.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Relaxed)
+    }
+
+    /// Their durations.
+    pub fn duration(&self) -> HistogramSnapshot {
+        self.duration.snapshot()
+    }
 }
 
 /// The counters of one service.
@@ -127,6 +176,17 @@ pub struct StatsSnapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentiles_are_bounds_of_buckets() {
+        let buckets = vec![(0.001, 50), (0.002, 48), (0.004, 1), (f64::INFINITY, 1)];
+        let histogram = HistogramSnapshot { buckets, count: 100, sum_s: 1.0 };
+        assert_eq!(histogram.quantile_s(50), 0.001);
+        assert_eq!(histogram.quantile_s(99), 0.004);
+        assert_eq!(histogram.quantile_s(100), 0.004);
+        let empty = HistogramSnapshot { buckets: vec![(0.001, 0)], count: 0, sum_s: 0.0 };
+        assert_eq!(empty.quantile_s(50), 0.0);
+    }
 
     #[test]
     fn durations_fall_into_the_bucket_that_bounds_them() {

@@ -69,7 +69,7 @@ fn an_update_that_failed_says_what_goes_on_serving() {
     }
     let page = node.wharf(&["describe", "hello"]).ok().stdout;
     assert!(page.contains("serving     hello:1 goes on serving: hello:2 failed"), "{page}");
-    assert_eq!(node.describe("hello")["status"][0]["serving"], "hello:1");
+    assert_eq!(node.describe("hello")["serving"], "hello:1");
 }
 
 #[test]

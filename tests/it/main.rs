@@ -20,6 +20,7 @@ mod node_outcomes;
 mod node_registries;
 mod node_routes;
 mod requests;
+mod rollouts;
 mod scale;
 mod store;
 mod streaming;

@@ -10,7 +10,7 @@ mod zero;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use wharf::runtime::{Deployment, ServiceCell};
+use wharf::runtime::{Deployment, RevisionCell};
 
 use crate::support::{Front, Raw, ServiceOptions, eventually};
 
@@ -20,7 +20,7 @@ async fn deploy_broken(
     name: &str,
     wasm: &[u8],
     options: ServiceOptions,
-) -> (Arc<ServiceCell>, Deployment) {
+) -> (Arc<RevisionCell>, Deployment) {
     let cell = front.deploy(name, wasm, options.clone()).await;
     let deployment = front.prepare(name, wasm, options).await;
     front.cache.remove(&front.compiler.key(&deployment.component));
@@ -28,7 +28,7 @@ async fn deploy_broken(
 }
 
 /// What the agent does when it is told that code is gone.
-async fn revive(front: &Front, cell: &Arc<ServiceCell>, wasm: &[u8], deployment: Deployment) {
+async fn revive(front: &Front, cell: &Arc<RevisionCell>, wasm: &[u8], deployment: Deployment) {
     let compiled = front.compiler.compile(deployment.component, wasm.to_vec().into()).await;
     compiled.expect("it compiles");
     cell.deploy(Arc::new(deployment), None);
@@ -49,7 +49,7 @@ fn ask_all(front: &Front, count: usize, service: &str, path: &str) -> JoinSet<Op
     asking
 }
 
-async fn is_asleep(front: &Front, cell: &ServiceCell) {
+async fn is_asleep(front: &Front, cell: &RevisionCell) {
     eventually("the service sleeps", || {
         let view = cell.view();
         view.tasks.is_empty() && !view.loaded && front.loader.live() == 0

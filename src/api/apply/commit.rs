@@ -4,7 +4,7 @@ use crate::model::TaskDefinitionId;
 use crate::store::{self, Cond, Op, Revision, Store, TXN_BYTES_MAX, TXN_OPS_MAX, Txn, codec, keys};
 
 use super::super::dto::Change;
-use super::decide::Decision;
+use super::decide::{DecidedService, Decision};
 
 /// How a round ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,19 +32,31 @@ pub(super) async fn commit(
     Ok(Committed::At(revision))
 }
 
-/// A record and the condition under which it may be written; a condition may stand alone.
+/// Records that belong together, and the conditions under which they may be written; a condition
+/// may stand alone.
+#[derive(Default)]
 struct Write {
-    when: Cond,
-    op: Option<Op>,
+    when: Vec<Cond>,
+    ops: Vec<Op>,
 }
 
 impl Write {
+    fn of(when: Cond, op: Op) -> Self {
+        Self { when: vec![when], ops: vec![op] }
+    }
+
+    fn and(mut self, when: Cond, op: Op) -> Self {
+        self.when.push(when);
+        self.ops.push(op);
+        self
+    }
+
     fn bytes(&self) -> usize {
-        let put = match &self.op {
-            Some(Op::Put { key, value, .. }) => key.len() + value.len(),
+        let puts = self.ops.iter().map(|op| match op {
+            Op::Put { key, value, .. } => key.len() + value.len(),
             _ => 0,
-        };
-        self.when.key().len() + put
+        });
+        puts.chain(self.when.iter().map(|when| when.key().len())).sum()
     }
 }
 
@@ -55,7 +67,7 @@ fn writes(decision: &Decision) -> Result<Vec<Write>, store::Error> {
         let id = &decided.definition.id;
         let key = keys::task_definition(id.family.as_str(), id.revision);
         let op = Op::put(key.clone(), codec::encode(&decided.definition)?);
-        writes.push(Write { when: Cond::Absent(key), op: Some(op) });
+        writes.push(Write::of(Cond::Absent(key), op));
     }
     let is_created = |id: &TaskDefinitionId| {
         decision
@@ -63,21 +75,36 @@ fn writes(decision: &Decision) -> Result<Vec<Write>, store::Error> {
             .iter()
             .any(|d| d.change == Change::Created && d.definition.id.family == id.family)
     };
-    let mut services = Vec::new();
-    for decided in decision.services.iter().filter(|s| s.change != Change::Unchanged) {
-        let key = keys::service(decided.service.name.as_str());
-        let op = Op::put(key.clone(), codec::encode(&decided.service)?);
-        services.push(Write { when: Cond::ModRev { key, is: decided.seen }, op: Some(op) });
-    }
+    let changed = decision.services.iter().filter(|s| s.change != Change::Unchanged);
+    let mut services = changed.map(write_service).collect::<Result<Vec<_>, _>>()?;
     // Where nothing is written, nothing can be lost.
     if !writes.is_empty() || !services.is_empty() {
         for id in decision.newest.iter().filter(|id| !is_created(id)) {
             let next = keys::task_definition(id.family.as_str(), id.revision.saturating_add(1));
-            writes.push(Write { when: Cond::Absent(next), op: None });
+            writes.push(Write { when: vec![Cond::Absent(next)], ops: Vec::new() });
         }
     }
     writes.append(&mut services);
     Ok(writes)
+}
+
+/// A service, its deployment and the revision that this rolls out, all or nothing.
+fn write_service(decided: &DecidedService) -> Result<Write, store::Error> {
+    let name = decided.service.name.as_str();
+    let key = keys::service(name);
+    let op = Op::put(key.clone(), codec::encode(&decided.service)?);
+    let mut write = Write::of(Cond::ModRev { key, is: decided.seen }, op);
+    let (rollout, seen) = &decided.rollout;
+    let key = keys::rollout(name);
+    let op = Op::put(key.clone(), codec::encode(rollout)?);
+    write = write.and(Cond::ModRev { key, is: *seen }, op);
+    if let Some(revision) = &decided.revision {
+        let key = keys::revision(name, revision.number);
+        // A service of this name that was deleted may have left one: it is not used again.
+        let op = Op::put(key.clone(), codec::encode(revision)?);
+        write.ops.push(op);
+    }
+    Ok(write)
 }
 
 /// As few transactions as the limits of the store allow.
@@ -86,14 +113,17 @@ fn split(writes: Vec<Write>) -> Vec<Txn> {
     let (mut txn, mut bytes) = (Txn::default(), 0);
     for write in writes {
         let more = write.bytes();
-        let full = txn.when.len() == TXN_OPS_MAX || bytes + more > TXN_BYTES_MAX;
+        let many = |there: usize, more: usize| there + more > TXN_OPS_MAX;
+        let full = many(txn.when.len(), write.when.len())
+            || many(txn.then.len(), write.ops.len())
+            || bytes + more > TXN_BYTES_MAX;
         if full && !txn.when.is_empty() {
             txns.push(std::mem::take(&mut txn));
             bytes = 0;
         }
         bytes += more;
-        txn.when.push(write.when);
-        txn.then.extend(write.op);
+        txn.when.extend(write.when);
+        txn.then.extend(write.ops);
     }
     if !txn.when.is_empty() {
         txns.push(txn);

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use registry::Digest;
 
 use crate::model::{
-    Name, RoutePattern, Scale, Service, TaskDefinition, TaskDefinitionId, duration,
+    self, DeployPolicy, Name, Rollout, RoutePattern, Scale, Service, TaskDefinition,
+    TaskDefinitionId, TrafficTarget, duration, tagged_route,
 };
+use crate::rollout;
 use crate::spec::{Manifest, Problem, Problems, ServiceSpec, Source, TaskSpec};
 use crate::store::Revision;
 
@@ -41,6 +43,10 @@ pub(super) struct DecidedService {
     pub(super) changes: Vec<String>,
     /// The revision that last changed the record; zero if there was none.
     pub(super) seen: Revision,
+    /// Its deployment as it is to be, and the revision that last changed that record.
+    pub(super) rollout: (Rollout, Revision),
+    /// What the deployment rolls out, if it was not registered before.
+    pub(super) revision: Option<model::Revision>,
 }
 
 /// Compares the manifest with what is registered.
@@ -66,10 +72,13 @@ pub(super) fn decide(
         .collect();
     check_families(manifest, &current, registered)?;
     check_routes(manifest, registered)?;
+    check_traffic(manifest, registered)?;
     let services = manifest.services.iter().filter_map(|(name, spec)| {
         let task = (*current.get(&spec.task)?).clone();
-        let before = registered.services.get(name);
-        Some(change_service(name, spec, task, before, registered.failed.contains(name)))
+        let latest = registered.latest.values();
+        let created = definitions.iter().map(|decided| &decided.definition);
+        let definition = created.chain(latest).find(|definition| definition.id == task)?;
+        Some(change_service(name, spec, definition, registered, now_ms))
     });
     let services = services.collect();
     let newest = registered.latest.values().map(|latest| latest.id.clone()).collect();
@@ -134,22 +143,29 @@ fn families(manifest: &Manifest, registered: &Registered, wanted: &Name) -> Stri
     }
 }
 
-/// A route leads to one service.
+/// A route leads to one service; those of tags are routes as well.
 fn check_routes(manifest: &Manifest, registered: &Registered) -> Result<(), Failure> {
     let others = registered.services.values().map(|(service, _)| service);
-    let owners: BTreeMap<&RoutePattern, &Name> = others
-        .filter(|service| !manifest.services.contains_key(&service.name))
-        .flat_map(|service| service.routes.iter().map(|route| (route, &service.name)))
-        .collect();
+    let others = others.filter(|service| !manifest.services.contains_key(&service.name));
+    let mut owners: BTreeMap<RoutePattern, &Name> = BTreeMap::new();
+    for service in others {
+        let routes = with_tags(&service.routes, &service.traffic);
+        owners.extend(routes.into_iter().map(|route| (route, &service.name)));
+    }
     let mut problems = Vec::new();
     for (name, service) in &manifest.services {
-        for route in &service.routes {
-            if let Some(owner) = owners.get(route) {
-                let message = format!("the route belongs to the service {owner}");
-                let problem = Problem::new(&format!("service.{name}.route"), message)
-                    .value(route.to_string())
-                    .hint(format!("choose another route, or `wharf delete {owner}` first"));
-                problems.push(problem);
+        for route in with_tags(&service.routes, &service.traffic) {
+            let is_tag = !service.routes.contains(&route);
+            match owners.insert(route.clone(), name) {
+                None => {}
+                Some(owner) => {
+                    let key = if is_tag { "traffic" } else { "route" };
+                    let message = format!("the route belongs to the service {owner}");
+                    let problem = Problem::new(&format!("service.{name}.{key}"), message)
+                        .value(route.to_string())
+                        .hint(format!("choose another {key}, or `wharf delete {owner}` first"));
+                    problems.push(problem);
+                }
             }
         }
     }
@@ -159,33 +175,100 @@ fn check_routes(manifest: &Manifest, registered: &Registered) -> Result<(), Fail
     }
 }
 
+fn with_tags(routes: &[RoutePattern], traffic: &[TrafficTarget]) -> Vec<RoutePattern> {
+    let tags = traffic.iter().filter_map(|target| target.tag.as_ref());
+    let tagged = tags.flat_map(|tag| routes.iter().filter_map(move |r| tagged_route(r, tag)));
+    routes.iter().cloned().chain(tagged).collect()
+}
+
+/// Traffic goes to revisions that are kept.
+fn check_traffic(manifest: &Manifest, registered: &Registered) -> Result<(), Failure> {
+    let mut problems = Vec::new();
+    for (name, service) in &manifest.services {
+        let kept = registered.revisions.get(name).cloned().unwrap_or_default();
+        for number in service.traffic.iter().filter_map(|target| target.revision) {
+            if !kept.contains(&number) {
+                let known: Vec<String> = kept.iter().map(u64::to_string).collect();
+                let hint = match known.is_empty() {
+                    true => "the service has no revision yet: leave `traffic` out".to_owned(),
+                    false => format!("revisions that are kept: {}", known.join(", ")),
+                };
+                let message = format!("revision {number} is not kept");
+                let problem = Problem::new(&format!("service.{name}.traffic"), message);
+                problems.push(problem.value(number.to_string()).hint(hint));
+            }
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Manifest(Problems(problems))),
+    }
+}
+
 fn change_service(
     name: &Name,
     spec: &ServiceSpec,
-    task: TaskDefinitionId,
-    before: Option<&(Service, Revision)>,
-    failed: bool,
+    definition: &TaskDefinition,
+    registered: &Registered,
+    now_ms: u64,
 ) -> DecidedService {
+    let before = registered.services.get(name);
+    let deployed = registered.rollouts.get(name);
     let mut service = Service {
         name: name.clone(),
-        task,
+        task: definition.id.clone(),
         routes: spec.routes.clone(),
         scale: spec.scale,
         queue: spec.queue,
-        generation: 1,
+        deploy: spec.deploy.clone(),
+        traffic: spec.traffic.clone(),
+        generation: before.map_or(1, |(before, _)| before.generation),
+        revisions: before.map_or(0, |(before, _)| before.revisions),
     };
-    let Some((before, seen)) = before else {
-        let (change, seen) = (Change::Created, Revision::ZERO);
-        return DecidedService { service, change, changes: Vec::new(), seen };
-    };
-    let mut changes = differences(before, &service);
+    let mut changes = before.map_or_else(Vec::new, |(before, _)| differences(before, &service));
+    let failed = deployed.filter(|(last, _)| last.failure.is_some());
     // What made it fail may be mended outside the manifest, such as an image that was missing.
-    if changes.is_empty() && failed {
+    if before.is_some() && changes.is_empty() && failed.is_some() {
         changes.push("tried again, because it had failed".to_owned());
     }
-    let change = if changes.is_empty() { Change::Unchanged } else { Change::Updated };
-    service.generation = before.generation + u64::from(change == Change::Updated);
-    DecidedService { service, change, changes, seen: *seen }
+    let change = match before {
+        None => Change::Created,
+        Some(_) if changes.is_empty() => Change::Unchanged,
+        Some(_) => Change::Updated,
+    };
+    service.generation += u64::from(change == Change::Updated);
+    let is_new = before.is_none_or(|(before, _)| before.task != service.task) || deployed.is_none();
+    let revision = is_new.then(|| {
+        service.revisions += 1;
+        let (service, number) = (name.clone(), service.revisions);
+        model::Revision { service, number, definition: definition.clone(), created_at_ms: now_ms }
+    });
+    let again = failed.filter(|_| change == Change::Updated).map(|(last, _)| last.revision);
+    let target = revision.as_ref().map(|revision| revision.number).or(again);
+    let seen = |record: Option<Revision>| record.unwrap_or(Revision::ZERO);
+    let rollout = match (deployed, target) {
+        (Some((last, _)), None) => Rollout { version: last.version + 1, ..last.clone() },
+        (last, target) => {
+            let request = rollout::Request {
+                service: name.clone(),
+                revision: target.unwrap_or(service.revisions),
+                task: definition.id.to_string(),
+                policy: service.deploy.clone(),
+                now_ms,
+                floor: registered.revision.0,
+                anew: before.is_none(),
+            };
+            rollout::begin(last.map(|(last, _)| last), request)
+        }
+    };
+    DecidedService {
+        service,
+        change,
+        changes,
+        seen: seen(before.map(|(_, seen)| *seen)),
+        rollout: (rollout, seen(deployed.map(|(_, seen)| *seen))),
+        revision,
+    }
 }
 
 /// What differs, in words.
@@ -201,6 +284,10 @@ fn differences(before: &Service, after: &Service) -> Vec<String> {
     differs("queue.depth", old.depth.to_string(), new.depth.to_string());
     differs("queue.wait", duration::format(old.wait), duration::format(new.wait));
     changes.extend(describe_scale(&before.scale, &after.scale));
+    changes.extend(describe_deploy(&before.deploy, &after.deploy));
+    if before.traffic != after.traffic {
+        changes.push(format!("traffic {}", describe_traffic(&after.traffic)));
+    }
     let added = after.routes.iter().filter(|route| !before.routes.contains(route));
     let removed = before.routes.iter().filter(|route| !after.routes.contains(route));
     let (before_len, after_len) = (before.routes.len(), after.routes.len());
@@ -211,6 +298,34 @@ fn differences(before: &Service, after: &Service) -> Vec<String> {
         changes.push("route order".to_owned());
     }
     changes
+}
+
+fn describe_deploy(before: &DeployPolicy, after: &DeployPolicy) -> Vec<String> {
+    let alarm = |policy: &DeployPolicy| {
+        let alarm = policy.alarm;
+        format!("errors {} latency {}% requests {}", alarm.errors, alarm.latency, alarm.requests)
+    };
+    let rows = [
+        ("deploy.strategy", before.strategy.to_string(), after.strategy.to_string()),
+        ("deploy.bake", duration::format(before.bake), duration::format(after.bake)),
+        ("deploy.breaker", before.breaker.to_string(), after.breaker.to_string()),
+        ("deploy.alarm", alarm(before), alarm(after)),
+        ("deploy.keep", before.keep.to_string(), after.keep.to_string()),
+    ];
+    let changed = rows.into_iter().filter(|(_, old, new)| old != new);
+    changed.map(|(what, old, new)| format!("{what} {old} → {new}")).collect()
+}
+
+fn describe_traffic(traffic: &[TrafficTarget]) -> String {
+    if traffic.is_empty() {
+        return "→ all to the latest revision".to_owned();
+    }
+    let targets = traffic.iter().map(|target| {
+        let revision = target.revision.map_or("latest".to_owned(), |number| number.to_string());
+        let tag = target.tag.as_ref().map_or(String::new(), |tag| format!(" as {tag}"));
+        format!("{revision} {}{tag}", target.percent)
+    });
+    format!("→ {}", targets.collect::<Vec<_>>().join(", "))
 }
 
 /// What differs between two bounds, in words.
@@ -237,6 +352,7 @@ impl Decision {
             change: decided.change,
             task: decided.service.task.to_string(),
             generation: decided.service.generation,
+            revision: decided.rollout.0.revision,
             changes: decided.changes.clone(),
         });
         Applied { revision, dry_run, tasks: tasks.collect(), services: services.collect() }

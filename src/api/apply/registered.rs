@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{GrantPhase, GrantStatus, Name, Service, TaskDefinition};
+use crate::model::{Name, Rollout, Service, TaskDefinition};
 use crate::spec::Manifest;
 use crate::store::{self, Op, OpResult, RangeReq, Revision, Store, Txn, codec, keys};
 
@@ -17,15 +17,21 @@ pub(super) struct Registered {
     pub(super) families: BTreeSet<String>,
     /// Every service, with the revision that last changed it.
     pub(super) services: BTreeMap<Name, (Service, Revision)>,
-    /// Services of which a node says that they cannot run as they are now.
-    pub(super) failed: BTreeSet<Name>,
+    /// Revisions that are kept of the services whose traffic the manifest splits.
+    pub(super) revisions: BTreeMap<Name, BTreeSet<u64>>,
+    /// The last deployment of each service, with the revision that last changed it.
+    pub(super) rollouts: BTreeMap<Name, (Rollout, Revision)>,
 }
 
 impl Registered {
     pub(super) async fn read(store: &dyn Store, manifest: &Manifest) -> Result<Self, store::Error> {
-        let prefixes = [keys::SERVICES, keys::TASKS, keys::STATUS];
-        let reads = prefixes.map(|prefix| Op::Get(RangeReq::prefix(prefix)));
-        let response = store.txn(Txn::of(reads.to_vec())).await?;
+        let prefixes = [keys::SERVICES, keys::TASKS, keys::ROLLOUTS];
+        let splits = manifest.services.iter().filter(|(_, service)| !service.traffic.is_empty());
+        let splits: Vec<&Name> = splits.map(|(name, _)| name).collect();
+        let revisions = splits.iter().map(|name| keys::service_revisions(name.as_str()));
+        let reads = prefixes.map(RangeReq::prefix).into_iter();
+        let reads = reads.chain(revisions.map(RangeReq::prefix)).map(Op::Get);
+        let response = store.txn(Txn::of(reads.collect())).await?;
         let mut read = Self { revision: response.revision, ..Self::default() };
         let mut results = response.results.into_iter().map(|result| match result {
             OpResult::Got(range) => range.kvs,
@@ -43,12 +49,13 @@ impl Registered {
             }
         }
         for record in results.next().unwrap_or_default() {
-            let status: GrantStatus = codec::decode(&record)?;
-            let service = read.services.get(&status.service);
-            let is_current = service.is_some_and(|(s, _)| s.generation == status.generation);
-            if is_current && status.phase == GrantPhase::Failed {
-                read.failed.insert(status.service);
-            }
+            let rollout: Rollout = codec::decode(&record)?;
+            read.rollouts.insert(rollout.service.clone(), (rollout, record.mod_rev));
+        }
+        for name in splits {
+            let records = results.next().unwrap_or_default();
+            let kept = records.iter().filter_map(|record| keys::parse_revision(&record.key));
+            read.revisions.insert(name.clone(), kept.map(|(_, number)| number).collect());
         }
         let referred = manifest.services.values().map(|service| &service.task);
         for family in manifest.tasks.keys().chain(referred) {

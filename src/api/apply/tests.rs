@@ -122,7 +122,7 @@ async fn a_large_manifest_takes_several_transactions() {
     }
     let store = mem();
     let applied = apply(&store, &work(&text, "a")).await.expect("applied");
-    assert_eq!((applied.tasks.len(), applied.services.len(), applied.revision), (250, 250, 5));
+    assert_eq!((applied.tasks.len(), applied.services.len(), applied.revision), (250, 250, 11));
     let again = apply(&store, &work(&text, "a")).await.expect("applied");
     assert!(changes(&again).iter().all(|(_, change)| *change == Change::Unchanged));
 }

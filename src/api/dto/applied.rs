@@ -41,6 +41,8 @@ pub struct AppliedService {
     pub task: String,
     /// Its generation afterwards.
     pub generation: u64,
+    /// The revision that it has, or that is being rolled out.
+    pub revision: u64,
     /// What changed, in words, such as `scale.max 20 → 30`.
     pub changes: Vec<String>,
 }

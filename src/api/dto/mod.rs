@@ -5,13 +5,15 @@
 mod applied;
 mod logs;
 mod node;
+mod rollout;
 mod service;
 mod task;
 
 pub use applied::{Applied, AppliedService, AppliedTask, Change, ManifestProblem};
 pub use logs::{LogEntry, LogGap, LogLine};
 pub use node::{Health, Live, Node, Version};
+pub use rollout::{Event, Revision, Rollout, RolloutAction, RolloutOrder, Status};
 pub use service::{
-    Deleted, Pull, Queue, Scale, ScaleChange, Service, ServiceDetail, ServiceState, Stats, Status,
+    Deleted, Pull, Queue, Scale, ScaleChange, Service, ServiceDetail, ServiceState, Stats,
 };
 pub use task::{Limits, Task, TaskDefinition};

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::agent::Pulled;
 use crate::model::{self, duration};
 
+use super::rollout::{Event, Revision, Rollout, Status};
 use super::task::{Task, TaskDefinition};
 
 /// A service: what its owner wants, and how far it is.
@@ -27,6 +28,9 @@ pub struct Service {
     /// The task definition that it shall run.
     #[schema(example = "hello:1")]
     pub task: String,
+    /// The revision that it has, or that is being rolled out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// The task definition that answers requests now: on the node that answers if it has the
     /// service, else on one that reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,6 +83,8 @@ pub enum ServiceState {
     Pulling,
     /// Its component is being compiled.
     Compiling,
+    /// A new revision is taking over; the old one answers meanwhile.
+    Deploying,
     /// It answers requests; tasks start when they arrive.
     Ready,
     /// What it shall run cannot run; an earlier definition, if there was one, goes on serving.
@@ -94,6 +100,7 @@ impl fmt::Display for ServiceState {
             Self::Blocked => "blocked",
             Self::Pulling => "pulling",
             Self::Compiling => "compiling",
+            Self::Deploying => "deploying",
             Self::Ready => "ready",
             Self::Failed => "failed",
             Self::Deleting => "deleting",
@@ -147,8 +154,15 @@ pub struct ServiceDetail {
     /// What it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<TaskDefinition>,
-    /// What each node reports.
+    /// What each node reports, revision by revision.
     pub status: Vec<Status>,
+    /// The deployment that is under way, or was last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// The revisions that are kept, the newest first.
+    pub revisions: Vec<Revision>,
+    /// What happened to it, the newest last.
+    pub events: Vec<Event>,
     /// Why no node may run it, in the words of the control plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -163,29 +177,6 @@ pub struct ServiceDetail {
     pub log_lines: usize,
     /// Bytes that its guests printed beyond what one request may print.
     pub log_dropped_bytes: u64,
-}
-
-/// What a node reports about a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Status {
-    /// The node.
-    pub node: String,
-    /// How far it is.
-    pub state: ServiceState,
-    /// The generation that it speaks of.
-    pub generation: u64,
-    /// The task definition that it speaks of.
-    pub task: String,
-    /// The task definition that the node serves meanwhile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub serving: Option<String>,
-    /// A stable code when it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// What happened.
-    pub message: String,
-    /// When, as milliseconds since the Unix epoch.
-    pub at_ms: u64,
 }
 
 /// What was counted of a service since the node started.
@@ -237,21 +228,6 @@ impl From<&model::Scale> for Scale {
 impl From<&model::QueueBounds> for Queue {
     fn from(queue: &model::QueueBounds) -> Self {
         Self { depth: queue.depth, wait: duration::format(queue.wait) }
-    }
-}
-
-impl From<&model::GrantStatus> for Status {
-    fn from(status: &model::GrantStatus) -> Self {
-        Self {
-            node: status.node.to_string(),
-            state: status.phase.into(),
-            generation: status.generation,
-            task: status.definition.to_string(),
-            serving: status.serving.as_ref().map(|serving| serving.id.to_string()),
-            code: status.code.clone(),
-            message: status.message.clone(),
-            at_ms: status.at_ms,
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::model::RoutePattern;
+use crate::model::{self, DeployPolicy, Percent, RoutePattern, TrafficTarget};
 
 fn names() -> impl Strategy<Value = Name> {
     "[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?".prop_map(|text| name(&text))
@@ -51,19 +51,57 @@ fn tasks() -> impl Strategy<Value = TaskSpec> {
     (sources(), env, limits()).prop_map(|(source, env, limits)| TaskSpec { source, env, limits })
 }
 
+fn percents() -> impl Strategy<Value = Percent> {
+    (1u32..=10_000).prop_map(|points| Percent::from_basis_points(points).expect("in bounds"))
+}
+
+fn deploys() -> impl Strategy<Value = DeployPolicy> {
+    let times = || (0u64..604_800_001).prop_map(Duration::from_millis);
+    let strategy = prop_oneof![
+        (0u32..=100, 101u32..=300).prop_map(|(min_healthy, max_healthy)| {
+            model::Strategy::Rolling { min_healthy, max_healthy }
+        }),
+        Just(model::Strategy::BlueGreen),
+        Just(model::Strategy::AllAtOnce),
+        (percents(), times())
+            .prop_map(|(percent, step_bake)| model::Strategy::Canary { percent, step_bake }),
+        (percents(), times())
+            .prop_map(|(percent, step_bake)| model::Strategy::Linear { percent, step_bake }),
+    ];
+    let breaker = (prop::option::of(3u32..=200), any::<bool>());
+    let alarm = (percents(), 0u32..=1_000, 1u64..=1_000);
+    (strategy, times(), breaker, alarm, 0u32..=1_000).prop_map(
+        |(strategy, bake, (threshold, rollback), (errors, latency, requests), keep)| {
+            let breaker = model::Breaker { threshold, rollback };
+            let alarm = model::Alarm { errors, latency, requests };
+            DeployPolicy { strategy, bake, breaker, alarm, keep }
+        },
+    )
+}
+
+fn traffic() -> impl Strategy<Value = Vec<TrafficTarget>> {
+    let two = (percents(), 1u64..9, prop::option::of(names())).prop_map(|(percent, n, tag)| {
+        let latest = TrafficTarget { revision: None, percent: percent.rest(), tag: None };
+        vec![latest, TrafficTarget { revision: Some(n), percent, tag }]
+    });
+    prop_oneof![Just(Vec::new()), two]
+}
+
 fn services() -> impl Strategy<Value = ServiceSpec> {
     let routes =
         prop::collection::btree_set("(\\*\\.)?[a-z]{1,9}\\.[a-z]{2}(/[a-z]{1,3}){0,2}", 0..4);
     let scale = (0u32..10_001, 1u32..10_001, 1_000u64..604_800_001);
     let queue = (0u32..100_001, 1u64..3_600_001);
-    (names(), routes, scale, queue).prop_map(|(task, routes, (a, b, idle), (depth, wait))| {
-        ServiceSpec {
+    (names(), routes, scale, queue, deploys(), traffic()).prop_map(
+        |(task, routes, (a, b, idle), (depth, wait), deploy, traffic)| ServiceSpec {
             task,
             routes: routes.into_iter().map(|text| text.parse().expect("a route")).collect(),
             scale: Scale { min: a.min(b), max: a.max(b), idle: Duration::from_millis(idle) },
             queue: QueueBounds { depth, wait: Duration::from_millis(wait) },
-        }
-    })
+            deploy,
+            traffic,
+        },
+    )
 }
 
 fn manifests() -> impl Strategy<Value = Manifest> {

@@ -144,7 +144,7 @@ async fn an_access_line_has_every_field() {
             ("host", "echo.test"),
             ("path", "/a/b"),
             ("service", "echo"),
-            ("revision", "echo:1"),
+            ("definition", "echo:1"),
             ("code", "ok"),
         ] {
             assert_eq!(line[field], value, "{line}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wharf::model::Scale;
-use wharf::runtime::ServiceCell;
+use wharf::runtime::RevisionCell;
 
 use super::{ask_all, is_asleep};
 use crate::support::{Front, ServiceOptions, eventually, guest};
@@ -17,7 +17,7 @@ fn scaled(concurrency: u32, min: u32, max: u32) -> ServiceOptions {
     options
 }
 
-fn loads(cell: &ServiceCell) -> Vec<u32> {
+fn loads(cell: &RevisionCell) -> Vec<u32> {
     cell.view().tasks.iter().map(|task| task.in_flight).collect()
 }
 

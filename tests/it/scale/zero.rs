@@ -57,7 +57,8 @@ async fn a_thousand_requests_that_wait_are_held_until_the_one_load() {
         (503, Some("queue-full"))
     );
     assert_eq!(refused.headers()["retry-after"], "1");
-    assert_eq!(front.broken.recv().await.as_ref(), Some(cell.name()), "the agent is told");
+    let told = front.broken.recv().await;
+    assert_eq!(told, Some((cell.service().clone(), 1)), "the agent is told");
     assert!(front.broken.try_recv().is_err(), "the agent is told once");
     revive(&front, &cell, &wasm, deployment).await;
     while let Some(status) = asking.join_next().await {
@@ -68,7 +69,7 @@ async fn a_thousand_requests_that_wait_are_held_until_the_one_load() {
     let cold = lines.iter().filter(|line| line["cold_start_us"].is_u64()).count();
     assert_eq!(cold, 1_000, "each of them waited for the start");
     let full = lines.iter().filter(|line| line["code"] == "queue-full").count();
-    let counted = cell.stats().snapshot().by_code;
+    let counted = front.outcomes("hello");
     assert_eq!((full, counted), (1, vec![(Code::Ok, 1_000), (Code::QueueFull, 1)]));
 }
 
@@ -86,7 +87,7 @@ async fn a_request_does_not_wait_longer_than_it_may() {
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_eq!(cell.view().waiting, 0);
     assert_eq!(front.access_lines(1).await[0]["code"], "queue-timeout");
-    assert_eq!(cell.stats().snapshot().by_code, [(Code::QueueTimeout, 1)]);
+    assert_eq!(front.outcomes("hello"), [(Code::QueueTimeout, 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

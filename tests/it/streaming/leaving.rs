@@ -37,12 +37,12 @@ async fn a_client_that_leaves_before_the_head_stops_its_guest() {
     let sleep = front.deploy("sleep", &guest("sleep"), patient(|_| {})).await;
     for (cell, path) in [(&hang, "/hang"), (&burn, "/"), (&sleep, "/?ms=100000")] {
         let mut raw = Raw::connect(front.address).await;
-        raw.send(format!("GET {path} HTTP/1.1\r\nhost: {}.test\r\n\r\n", cell.name())).await;
+        raw.send(format!("GET {path} HTTP/1.1\r\nhost: {}.test\r\n\r\n", cell.service())).await;
         eventually("the guest runs", || cell.view().in_flight == 1).await;
         drop(raw);
         eventually("the guest is stopped", || cell.view().in_flight == 0).await;
         let mut client = H2::connect(front.address).await;
-        let (name, path) = (cell.name().to_string(), path.to_owned());
+        let (name, path) = (cell.service().to_string(), path.to_owned());
         let request = tokio::spawn(async move { client.get(&name, &path).await.map(drop) });
         eventually("the guest runs", || cell.view().in_flight == 1).await;
         request.abort();

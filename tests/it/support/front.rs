@@ -9,11 +9,11 @@ use std::time::Duration;
 use registry::Digest;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use wharf::model::{Limits, Name, QueueBounds, RoutePattern, Scale, TaskDefinition};
+use wharf::model::{Code, Limits, Name, Percent, QueueBounds, RoutePattern, Scale, TaskDefinition};
 use wharf::proxy::{Proxy, ProxyConfig};
 use wharf::runtime::{
-    AotCache, Compiler, Deployment, Engine, Loader, Machine, ResetPolicy, Routes, Runtime,
-    ServiceCell, TaskTable,
+    AotCache, Compiler, Deployment, Engine, Loader, Machine, ResetPolicy, RevisionCell, Routes,
+    Runtime, Target, TaskTable,
 };
 use wharf::shutdown::Shutdown;
 use wharf::telemetry::{AccessLog, AccessTarget, Unparsed};
@@ -48,7 +48,7 @@ pub struct Front {
     pub access_log: PathBuf,
     pub unparsed: Arc<Unparsed>,
     /// Services whose code was found missing.
-    pub broken: mpsc::Receiver<Name>,
+    pub broken: mpsc::Receiver<(Name, u64)>,
     table: TaskTable,
     routes: Arc<Routes>,
     guests: Option<tokio::runtime::Runtime>,
@@ -110,7 +110,7 @@ impl Front {
         name: &str,
         wasm: &[u8],
         options: ServiceOptions,
-    ) -> Arc<ServiceCell> {
+    ) -> Arc<RevisionCell> {
         let deployment = self.prepare(name, wasm, options).await;
         let cell = self.route(name);
         cell.deploy(Arc::new(deployment), None);
@@ -118,17 +118,25 @@ impl Front {
     }
 
     /// The service at `<name>.test`, whether or not anything is deployed there.
-    pub fn route(&self, name: &str) -> Arc<ServiceCell> {
+    pub fn route(&self, name: &str) -> Arc<RevisionCell> {
         self.also_at(&format!("{name}.test/*").parse().expect("a route"), name);
-        self.table.get_or_insert(&name.parse().expect("a name"))
+        let service = self.table.get_or_insert(&name.parse().expect("a name"));
+        service.split([(1, Percent::ALL)]);
+        service.revision(1)
+    }
+
+    /// How the requests to a service ended.
+    pub fn outcomes(&self, name: &str) -> Vec<(Code, u64)> {
+        let service = self.table.get_or_insert(&name.parse().expect("a name"));
+        service.stats().snapshot().by_code
     }
 
     /// Serves a service that is deployed at another route, too.
     pub fn also_at(&self, route: &RoutePattern, name: &str) {
-        let cell = self.table.get_or_insert(&name.parse().expect("a name"));
+        let service = self.table.get_or_insert(&name.parse().expect("a name"));
         self.routes.rcu(|routes| {
             let mut table = (**routes).clone();
-            table.insert(route, cell.clone());
+            table.insert(route, Target { service: service.clone(), only: None });
             table
         });
     }

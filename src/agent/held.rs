@@ -1,0 +1,175 @@
+//! A grant in hand: its revisions, their workers, and the order in which they come and go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::model::{Grant, GrantStatus};
+use crate::runtime::{RevisionCell, ServiceCell};
+
+use super::place::Place;
+use super::prepare::Preparer;
+use super::report::{Reporter, forget};
+use super::{AgentParts, routes};
+
+/// How long requests of a revision that goes are waited for.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// See the module documentation.
+pub(super) struct Held {
+    parts: AgentParts,
+    preparing: Arc<Semaphore>,
+    pub(super) grant: Grant,
+    service: Arc<ServiceCell>,
+    reporter: Arc<Reporter>,
+    workers: BTreeMap<u64, Worker>,
+    watcher: Option<StopOnDrop>,
+}
+
+/// A revision and whoever prepares it.
+struct Worker {
+    place: Arc<Place>,
+    task: StopOnDrop,
+    /// Whether one that prepares the revision once more waits for another to end.
+    again: bool,
+}
+
+impl Held {
+    /// Takes up the first grant of a service.
+    pub(super) fn begin(
+        parts: AgentParts,
+        preparing: Arc<Semaphore>,
+        grant: Grant,
+        last: Option<GrantStatus>,
+    ) -> Self {
+        let service = parts.table.get_or_insert(&grant.service);
+        let (store, node) = (Arc::clone(&parts.store), grant.node.clone());
+        let reporter = Reporter::new(store, node, Arc::clone(&service), last);
+        let workers = BTreeMap::new();
+        let mut held = Self { parts, preparing, grant, service, reporter, workers, watcher: None };
+        held.put_in_force(None);
+        held
+    }
+
+    /// Takes up a later grant. An older one, or the same, changes nothing.
+    pub(super) fn change(&mut self, grant: Grant) {
+        if self.grant.generation > grant.generation || self.grant == grant {
+            return;
+        }
+        let before = std::mem::replace(&mut self.grant, grant);
+        self.put_in_force(Some(&before));
+    }
+
+    /// New revisions come first; then the requests are sent where they belong from now on; and
+    /// only then the revisions go that have no place any more.
+    fn put_in_force(&mut self, before: Option<&Grant>) {
+        self.reporter.take_up(&self.grant);
+        let images = self.grant.revisions.iter().map(|revision| revision.definition.manifest);
+        let images = images.chain(self.grant.kept.iter().copied()).collect();
+        self.parts.granted.lock().insert(self.grant.service.clone(), images);
+        for revision in &self.grant.revisions {
+            match self.workers.get(&revision.number) {
+                Some(worker) => worker.place.change(&self.grant, revision),
+                None => {
+                    let cell = self.service.revision(revision.number);
+                    let place = Arc::new(Place::new(&self.grant, revision, cell));
+                    let worker = self.start(place);
+                    self.workers.insert(revision.number, worker);
+                }
+            }
+        }
+        self.service.split(self.grant.revisions.iter().map(|one| (one.number, one.share)));
+        routes::update(&self.parts.routes, before, Some(&self.grant), &self.service);
+        let placed = |number: &u64| self.grant.revision(*number).is_some();
+        let gone: Vec<u64> =
+            self.workers.keys().filter(|number| !placed(number)).copied().collect();
+        for number in gone {
+            if let Some(worker) = self.workers.remove(&number) {
+                self.let_go(Arc::clone(&worker.place.cell));
+            }
+        }
+        let watch = || StopOnDrop(tokio::spawn(Arc::clone(&self.reporter).watch()));
+        self.watcher = match (self.grant.watched, self.watcher.take()) {
+            (true, watcher) => Some(watcher.unwrap_or_else(watch)),
+            (false, _) => None,
+        };
+        let reporter = Arc::clone(&self.reporter);
+        if before.is_some() {
+            tokio::spawn(async move { reporter.write().await });
+        }
+    }
+
+    fn start(&self, place: Arc<Place>) -> Worker {
+        place.cell.expect();
+        let preparer = self.preparer(&place);
+        let task = StopOnDrop(tokio::spawn(preparer.run(Arc::clone(&self.preparing))));
+        Worker { place, task, again: false }
+    }
+
+    fn preparer(&self, place: &Arc<Place>) -> Preparer {
+        Preparer::new(self.parts.clone(), Arc::clone(place), Arc::clone(&self.reporter))
+    }
+
+    /// Prepares a revision in hand once more, because the code that it had is gone. A worker that
+    /// is at it already ends first: it has its pauses for a reason.
+    pub(super) fn prepare_again(&mut self, number: u64) {
+        let Some(worker) = self.workers.get(&number) else { return };
+        if worker.again && !worker.task.0.is_finished() {
+            return;
+        }
+        let preparer = self.preparer(&worker.place);
+        let preparing = Arc::clone(&self.preparing);
+        let Some(worker) = self.workers.get_mut(&number) else { return };
+        let idle = StopOnDrop(tokio::spawn(async {}));
+        let mut earlier = std::mem::replace(&mut worker.task, idle);
+        worker.again = true;
+        worker.task = StopOnDrop(tokio::spawn(async move {
+            let _ = (&mut earlier.0).await;
+            preparer.run_again(preparing).await;
+        }));
+    }
+
+    /// Lets a revision finish what it has.
+    fn let_go(&self, cell: Arc<RevisionCell>) {
+        cell.withdraw();
+        let (parts, service) = (self.parts.clone(), Arc::clone(&self.service));
+        tokio::spawn(async move {
+            if tokio::time::timeout(DRAIN, cell.drained()).await.is_err() {
+                let (service, revision) = (service.name(), cell.number());
+                tracing::warn!(%service, revision, "requests outlived the drain");
+            }
+            service.forget(&cell);
+            let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;
+        });
+    }
+
+    /// Out of the routes first; then no new requests; then, once those under way are done, gone.
+    pub(super) fn withdraw(self) {
+        let Self { parts, grant, service, workers, watcher, .. } = self;
+        drop((workers, watcher));
+        parts.granted.lock().remove(&grant.service);
+        parts.table.remove(&grant.service);
+        routes::update(&parts.routes, Some(&grant), None, &service);
+        service.withdraw();
+        tokio::spawn(async move {
+            if tokio::time::timeout(DRAIN, service.drained()).await.is_err() {
+                tracing::warn!(service = %service.name(), "requests outlived the drain");
+            }
+            forget(&*parts.store, &grant).await;
+            parts.table.forget(&service);
+            let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;
+        });
+    }
+}
+
+/// Stops a task when whoever started it is gone.
+struct StopOnDrop(JoinHandle<()>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

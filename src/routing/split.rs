@@ -1,0 +1,103 @@
+//! Which of several weighted targets takes a request.
+
+use crate::model::Percent;
+
+/// Points that the whole is divided into, as many as [`Percent`] has.
+const POINTS: u32 = 10_000;
+
+/// Targets with their shares. Immutable: a change makes a new one.
+#[derive(Clone, Debug)]
+pub struct Split<T> {
+    /// Each target with the point at which its share ends.
+    ends: Vec<(u32, T)>,
+}
+
+impl<T> Split<T> {
+    /// Targets without a share are left out. The one that is given last stands first, so that
+    /// a share that grows keeps the points that it had: whoever was sent to a new revision by
+    /// [`Split::at`] stays there while its share grows.
+    pub fn new(shares: impl IntoIterator<Item = (T, Percent)>) -> Self {
+        let mut shares: Vec<(T, Percent)> = shares.into_iter().collect();
+        shares.reverse();
+        let mut end = 0;
+        let with_share = shares.into_iter().filter(|(_, share)| *share > Percent::NONE);
+        let ends = with_share.map(|(target, share)| {
+            end += share.basis_points();
+            (end, target)
+        });
+        Self { ends: ends.collect() }
+    }
+
+    /// The target when there is only one.
+    pub fn only(&self) -> Option<&T> {
+        match &self.ends[..] {
+            [(_, target)] => Some(target),
+            _ => None,
+        }
+    }
+
+    /// The target of a request, by how many came before it. Any run of requests is split as
+    /// stated, to within a few requests: the multiples of the golden ratio are spread evenly
+    /// (Weyl's equidistribution with the lowest discrepancy, Knuth, TAOCP 3, §6.4).
+    pub fn nth(&self, n: u32) -> Option<&T> {
+        self.at(n.wrapping_mul(0x9e37_79b9))
+    }
+
+    /// The target of a point on a circle of 2^32: the same point leads to the same target as long
+    /// as the shares stay.
+    pub fn at(&self, point: u32) -> Option<&T> {
+        let whole = self.ends.last()?.0.min(POINTS);
+        let point = u32::try_from((u64::from(point) * u64::from(whole)) >> 32).unwrap_or(0);
+        let position = self.ends.partition_point(|(end, _)| *end <= point);
+        self.ends.get(position).map(|(_, target)| target)
+    }
+
+    /// Every target that has a share.
+    pub fn targets(&self) -> impl Iterator<Item = &T> {
+        self.ends.iter().map(|(_, target)| target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_single_target_takes_everything_and_none_nothing() {
+        let one = Split::new([("a", Percent::ALL), ("b", Percent::NONE)]);
+        assert_eq!(one.only(), Some(&"a"));
+        assert_eq!((one.nth(0), one.at(u32::MAX)), (Some(&"a"), Some(&"a")));
+        let none = Split::<()>::new([]);
+        assert_eq!((none.only(), none.nth(7)), (None, None));
+    }
+
+    #[test]
+    fn the_stated_split_is_met_in_every_run_of_requests() {
+        let split = Split::new([("old", Percent::whole(95)), ("new", Percent::whole(5))]);
+        for start in [0, 1_000, u32::MAX - 500] {
+            let new = (0..1_000).filter(|n| split.nth(start.wrapping_add(*n)) == Some(&"new"));
+            let count = new.count();
+            assert!((47..=53).contains(&count), "{count}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_is_on_the_new_revision_stays_while_its_share_grows(
+            point: u32,
+            before in 0u32..=10_000,
+            more in 0u32..=10_000,
+        ) {
+            let percent = |points| Percent::from_basis_points(points).expect("in bounds");
+            let after = (before + more).min(10_000);
+            let at = |points: u32| {
+                let new = percent(points);
+                let split = Split::new([("old", new.rest()), ("new", new)]);
+                split.at(point).copied()
+            };
+            prop_assert!(at(before) != Some("new") || at(after) == Some("new"));
+        }
+    }
+}
