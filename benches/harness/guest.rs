@@ -13,6 +13,11 @@ pub(crate) fn hello() -> PathBuf {
     tasks.join("target/wasm32-wasip2/release/hello.wasm")
 }
 
+/// Another sample task.
+pub(crate) fn sample(name: &str) -> PathBuf {
+    hello().with_file_name(format!("{name}.wasm"))
+}
+
 /// Its bytes.
 pub(crate) fn hello_bytes() -> anyhow::Result<Vec<u8>> {
     let path = hello();

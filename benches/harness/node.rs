@@ -104,7 +104,13 @@ impl Node {
         self.server.id()
     }
 
-    fn call(&self, args: &[&str]) -> anyhow::Result<String> {
+    /// Where it answers requests.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.ready.http
+    }
+
+    /// Calls the program's own command line.
+    pub(crate) fn call(&self, args: &[&str]) -> anyhow::Result<String> {
         let api = format!("http://{}", self.ready.api);
         process::output_of(Path::new(WHARF), ["--api", api.as_str()].iter().chain(args))
     }

@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Services of P5
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..=5_000))]
     pub(crate) services: u32,
+    /// Requests of P14
+    #[arg(long, default_value_t = 1_000_000, value_parser = requests)]
+    pub(crate) requests: u64,
     /// Keep server and load on one core each, instead of on every core; P2 always does
     #[arg(long)]
     pub(crate) pinned: bool,
@@ -41,5 +44,12 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.1..=60.0).contains(&seconds) => Ok(seconds),
         _ => Err("give 0.1 to 60 seconds".to_owned()),
+    }
+}
+
+fn requests(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(requests @ 10_000..) => Ok(requests),
+        _ => Err("give at least 10000 requests".to_owned()),
     }
 }
