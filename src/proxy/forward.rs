@@ -145,6 +145,9 @@ impl Serve for Front {
             // Nobody wants the body: its guest is stopped now, and that is no failure.
             exchange.decide(Code::Ok);
         }
+        if let (Err(failure), false) = (&result, exchange.has_service()) {
+            self.unparsed.count_unrouted(failure.code);
+        }
         let mut reply = result.unwrap_or_else(|failure| refuse(&failure, &exchange));
         reply.headers_mut().insert(REQUEST_ID, id);
         exchange.set_status(reply.status());

@@ -114,6 +114,11 @@ impl Exchange {
         let _ = self.service.set((name.clone(), stats));
     }
 
+    /// Whether it is for a service.
+    pub fn has_service(&self) -> bool {
+        self.service.get().is_some()
+    }
+
     /// Says which task took the request, and how long it had waited for it.
     pub fn taken_by(&self, by: TakenBy, stats: Arc<RevisionStats>, wait: Duration) {
         let _ = self.served.set(Served { by, stats });

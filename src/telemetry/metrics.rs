@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::model::Name;
+use crate::model::{Code, Name};
 
 use super::stats::{HistogramSnapshot, StatsSnapshot};
 use super::unparsed::Unparsed;
@@ -59,8 +59,8 @@ pub fn render(
     unparsed: &Unparsed,
 ) -> String {
     let mut registry = Registry::with_prefix("wharf");
-    let unparsed = unparsed.counts();
-    registry.register_collector(Box::new(Scrape { services, node, unparsed }));
+    let (unparsed, unrouted) = (unparsed.counts(), unparsed.unrouted());
+    registry.register_collector(Box::new(Scrape { services, node, unparsed, unrouted }));
     let mut text = String::new();
     // Writing into a `String` fails only if a value's own formatting fails, which none does.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
@@ -72,6 +72,7 @@ struct Scrape {
     services: Vec<(Name, StatsSnapshot)>,
     node: NodeGauges,
     unparsed: [(&'static str, u64); 3],
+    unrouted: Vec<(Code, u64)>,
 }
 
 struct ServiceLabel<'a>(&'a Name);
@@ -95,6 +96,9 @@ impl EncodeLabelSet for CodeLabels<'_> {
 
 const UNPARSED: (&str, &str) =
     ("unparsed_requests", "Connections that the HTTP parser ended, by why it did");
+
+const UNROUTED: (&str, &str) =
+    ("unrouted_requests", "Requests that are for no service, by how they ended");
 
 type Counted = (&'static str, &'static str, fn(&StatsSnapshot) -> f64);
 
@@ -166,6 +170,12 @@ impl Scrape {
         for (reason, count) in self.unparsed {
             ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
         }
+        let (name, help) = UNROUTED;
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (code, count) in &self.unrouted {
+            let labels = [("code", code.as_str())];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
         Ok(())
     }
 }
@@ -176,7 +186,6 @@ mod tests {
 
     use super::super::{ServiceStats, Usage};
     use super::*;
-    use crate::model::Code;
 
     #[test]
     fn a_scrape_reads_as_open_metrics() {
@@ -186,9 +195,11 @@ mod tests {
         let name: Name = "hello".parse().expect("valid");
         let node = NodeGauges { instances: (3, 10), ..NodeGauges::default() };
         let unparsed = Unparsed::default();
+        unparsed.count_unrouted(Code::NoRoute);
         unparsed.too_large.store(2, std::sync::atomic::Ordering::Relaxed);
         let text = render(vec![(name, stats.snapshot())], node, &unparsed);
         assert!(text.contains("wharf_unparsed_requests_total{reason=\"too-large\"} 2"), "{text}");
+        assert!(text.contains("wharf_unrouted_requests_total{code=\"no-route\"} 1"), "{text}");
         assert!(text.contains("wharf_requests_total{service=\"hello\",code=\"ok\"} 1"), "{text}");
         assert!(text.contains("wharf_fuel_total{service=\"hello\"} 7"), "{text}");
         assert!(text.contains("wharf_request_duration_seconds_count{service=\"hello\"} 1"));

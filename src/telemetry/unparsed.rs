@@ -1,6 +1,8 @@
-//! Counters of what came to the load balancer and was no request.
+//! Counters of what came to the load balancer and reached no service.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::model::Code;
 
 /// Connections that the HTTP parser ended, by why it did.
 #[derive(Debug, Default)]
@@ -11,9 +13,22 @@ pub struct Unparsed {
     pub too_large: AtomicU64,
     /// A breach of HTTP/2.
     pub http2: AtomicU64,
+    /// Requests that were read and are for no service, by how they ended.
+    unrouted: [AtomicU64; Code::ALL.len()],
 }
 
 impl Unparsed {
+    /// Counts a request that is for no service.
+    pub fn count_unrouted(&self, code: Code) {
+        self.unrouted[usize::from(code as u8)].fetch_add(1, Relaxed);
+    }
+
+    /// Those that were counted so, without codes that never happened.
+    pub(super) fn unrouted(&self) -> Vec<(Code, u64)> {
+        let counts = Code::ALL.into_iter().zip(&self.unrouted);
+        counts.map(|(code, n)| (code, n.load(Relaxed))).filter(|(_, n)| *n > 0).collect()
+    }
+
     /// The counters as they are now, with their names.
     pub(super) fn counts(&self) -> [(&'static str, u64); 3] {
         [

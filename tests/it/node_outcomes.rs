@@ -230,7 +230,7 @@ async fn no_capacity(node: &Node) {
     assert_eq!(counted(node).await.get(&key), Some(&slots));
 }
 
-/// What has no service is logged, and in no series.
+/// What has no service is logged, and counted by itself.
 async fn unrouted(node: &Node) {
     let before = counted(node).await;
     for (code, head, status) in UNROUTED {
@@ -242,4 +242,10 @@ async fn unrouted(node: &Node) {
         assert_eq!((&line["code"], &line["service"]), (&code.into(), &Value::Null));
     }
     assert_eq!(counted(node).await, before);
+    let metrics = http_client().get(node.api_url("/metrics")).send().await.expect("an answer");
+    let metrics = metrics.text().await.expect("a body");
+    for (code, ..) in UNROUTED {
+        let series = format!("wharf_unrouted_requests_total{{code=\"{code}\"}}");
+        assert!(metrics.contains(&series), "{series}");
+    }
 }

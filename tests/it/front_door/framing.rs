@@ -160,7 +160,7 @@ async fn what_is_no_request_is_counted_and_has_an_access_line() {
     };
     assert_eq!((told("bad-request", 400), told("headers-too-large", 431)), (3, 2));
     assert_eq!((told("bad-request", 0), lines.len()), (1, cases.len() + 2));
-    let Unparsed { malformed, too_large, http2 } = &*front.unparsed;
+    let Unparsed { malformed, too_large, http2, .. } = &*front.unparsed;
     assert_eq!([malformed, too_large, http2].map(|count| count.load(Relaxed)), [3, 2, 1]);
 }
 
