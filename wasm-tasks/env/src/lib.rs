@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use support::{IncomingRequest, Query, ResponseOutparam};
 use wasi::clocks::{monotonic_clock, wall_clock};
+use wasi::http::types::Scheme;
 use wasi::random::random::get_random_bytes;
 
 struct Env;
@@ -34,6 +35,9 @@ fn answers(request: &IncomingRequest, query: &Query) -> String {
     let mut lines = String::new();
     if query.flag("headers") {
         lines += &headers(request);
+    }
+    if query.flag("scheme") {
+        lines += &scheme(request);
     }
     if query.flag("time") {
         lines += &time();
@@ -77,6 +81,15 @@ fn headers(request: &IncomingRequest) -> String {
         _ = writeln!(lines, "{name}: {}", String::from_utf8_lossy(value));
         lines
     })
+}
+
+fn scheme(request: &IncomingRequest) -> String {
+    match request.scheme() {
+        Some(Scheme::Http) => "scheme HTTP\n".to_owned(),
+        Some(Scheme::Https) => "scheme HTTPS\n".to_owned(),
+        Some(Scheme::Other(other)) => format!("scheme {other}\n"),
+        None => "no scheme\n".to_owned(),
+    }
 }
 
 fn time() -> String {
