@@ -18,6 +18,7 @@ pub mod clock;
 pub mod telemetry;
 pub mod shutdown;
 pub mod listener;
+pub mod tls;
 pub mod store;
 pub mod runtime;
 pub mod agent;

@@ -14,17 +14,18 @@ use tokio::sync::oneshot;
 
 use crate::agent::{Agent, AgentParts, Images, Pulls};
 use crate::api::{Api, ApiParts, ApiService};
-use crate::config::NodeConfig;
+use crate::config::{EdgeConfig, NodeConfig};
 use crate::control::Control;
 use crate::listener::{Bounds, Listener};
 use crate::model::{ByteSize, Capacity, CpuUnits, Node};
-use crate::proxy::{Proxy, ProxyError};
+use crate::proxy::{Edge, Proxy, ProxyError, ProxyParts, TlsListen};
 use crate::runtime::{
     AotCache, Compiler, Engine, EngineError, Loader, Machine, Routes, Runtime, TaskTable,
 };
 use crate::shutdown::Shutdown;
 use crate::store::{OpenError, SqliteOptions, SqliteStore, Store};
 use crate::telemetry::{AccessLog, Unparsed};
+use crate::tls::{self, Certificates};
 
 /// Bytes of pulled components that are kept, those in use included. Those are never evicted.
 const CONTENT_BYTES: u64 = 8 << 30;
@@ -79,6 +80,12 @@ pub enum ServeError {
     /// The load balancer cannot listen.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// The certificates of the load balancer cannot be used.
+    #[error("the certificates cannot be used")]
+    Certificates(#[from] tls::Error),
+    /// TLS cannot be spoken with them.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
     /// The API cannot listen.
     #[error("the API cannot listen on {address}")]
     ApiListen {
@@ -107,9 +114,13 @@ impl ServeError {
     pub fn hint(&self) -> Option<String> {
         let taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
         match self {
-            Self::Proxy(error) if taken(&error.source) => Some(
-                "another process has the address; choose one with --listen, or stop it".to_owned(),
-            ),
+            Self::Proxy(error) if taken(&error.source) => {
+                let option = if error.tls { "--tls-listen" } else { "--listen" };
+                Some(format!(
+                    "another process has the address; choose one with {option}, or stop it"
+                ))
+            }
+            Self::Certificates(error) => Some(error.hint()),
             Self::ApiListen { source, .. } if taken(source) => Some(
                 "another process has the address, perhaps another node; choose one with \
                  --api-listen, or stop it"
@@ -151,9 +162,18 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     let log = AccessLog::open(&config.access_log).map_err(ServeError::Start)?;
     let routes = Arc::new(Routes::default());
     let bounds = proxy_bounds(&machine);
-    let proxy =
-        Proxy::bind(config.listen, bounds, routes.clone(), runtime.clone(), log.clone()).await?;
-    let http_address = proxy.local_addr().map_err(ServeError::Start)?;
+    let (edge, certificates) = open_edge(&config.edge)?;
+    let renewals = watch_certificates(certificates, shutdown.clone()).map_err(ServeError::Start)?;
+    let proxy = Proxy::bind(ProxyParts {
+        address: config.listen,
+        bounds,
+        edge,
+        routes: routes.clone(),
+        runtime: runtime.clone(),
+        log: log.clone(),
+    })
+    .await?;
+    let (http_address, https_address) = (proxy.http(), proxy.https());
     let unparsed = Arc::clone(proxy.unparsed());
     let parts = Parts { store: store.clone(), runtime, routes, api_address, unparsed };
     let Assembled { agent, routed, api, ready, registry } =
@@ -163,15 +183,16 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     let api = tokio::spawn(api_listener.run(Arc::new(ApiService::from(api)), shutdown.clone()));
     let hazard = tokio::spawn(watch_hazard(engine, shutdown.clone()));
     let collect = tokio::spawn(collect_garbage(registry, shutdown.clone()));
+    let renewals = tokio::spawn(renewals);
     // A node that says that it serves knows the routes of everything that it served before.
     let _ = shutdown.unless_begun(routed).await;
     ready.store(true, Ordering::Release);
-    let said = say_ready(&config, http_address, api_address);
+    let said = say_ready(&config, http_address, https_address, api_address);
     if said.is_err() {
         shutdown.begin();
     }
     proxy.run(shutdown).await;
-    let _ = tokio::join!(control, agent, api, hazard, collect);
+    let _ = tokio::join!(control, agent, api, hazard, collect, renewals);
     if let Some(path) = &config.ready_file {
         let _ = std::fs::remove_file(path);
     }
@@ -183,6 +204,37 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
         tracing::warn!("the last access lines are lost: their writer does not get on");
     }
     said
+}
+
+/// Reads the certificates, so that those that cannot be used keep the node from starting.
+fn open_edge(config: &EdgeConfig) -> Result<(Edge, Option<Arc<Certificates>>), ServeError> {
+    let certificates = config.tls.as_ref().map(|tls| Certificates::open(tls.sources.clone()));
+    let certificates = certificates.transpose()?;
+    let mut edge = Edge {
+        tls: None,
+        redirect: config.redirect,
+        hsts: config.hsts,
+        trusted_proxies: config.trusted_proxies.clone(),
+        proxy_protocol: config.proxy_protocol.clone(),
+    };
+    if let (Some(tls), Some(certificates)) = (&config.tls, &certificates) {
+        let config = Arc::new(certificates.server_config()?);
+        edge.tls = Some(TlsListen { address: tls.listen, config });
+    }
+    Ok((edge, certificates))
+}
+
+/// Puts certificates in force that were renewed, until the signal is given.
+fn watch_certificates(
+    certificates: Option<Arc<Certificates>>,
+    shutdown: Shutdown,
+) -> io::Result<impl Future<Output = ()> + Send> {
+    let watch = certificates.map(|certificates| certificates.watch(shutdown)).transpose()?;
+    Ok(async move {
+        if let Some(watch) = watch {
+            watch.await;
+        }
+    })
 }
 
 fn proxy_bounds(machine: &Machine) -> Bounds {
@@ -316,10 +368,20 @@ async fn watch_hazard(engine: Engine, shutdown: Shutdown) {
     }
 }
 
-fn say_ready(config: &NodeConfig, http: SocketAddr, api: SocketAddr) -> Result<(), ServeError> {
-    tracing::info!(%http, %api, data_dir = %config.data_dir.display(), "the node serves");
+fn say_ready(
+    config: &NodeConfig,
+    http: SocketAddr,
+    https: Option<SocketAddr>,
+    api: SocketAddr,
+) -> Result<(), ServeError> {
+    let tls = https.map(tracing::field::display);
+    let data_dir = config.data_dir.display();
+    tracing::info!(%http, https = tls, %api, %data_dir, "the node serves");
     let Some(path) = &config.ready_file else { return Ok(()) };
-    let ready = serde_json::json!({ "http": http, "api": api, "pid": std::process::id() });
+    let mut ready = serde_json::json!({ "http": http, "api": api, "pid": std::process::id() });
+    if let Some(https) = https {
+        ready["https"] = https.to_string().into();
+    }
     let failed = |source| ServeError::ReadyFile { path: path.clone(), source };
     let mut temp = draft_beside(path)?;
     writeln!(temp, "{ready}").map_err(failed)?;

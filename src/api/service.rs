@@ -1,7 +1,5 @@
 //! The API behind a listener.
 
-use std::net::SocketAddr;
-
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
@@ -10,7 +8,7 @@ use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
-use crate::listener::Serve;
+use crate::listener::{Peer, Serve};
 
 use super::Api;
 
@@ -26,7 +24,7 @@ impl From<Api> for ApiService {
 impl Serve for ApiService {
     type Body = Body;
 
-    async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Response {
+    async fn answer(&self, request: Request<Incoming>, _: Peer) -> Response {
         match self.0.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},

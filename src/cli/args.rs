@@ -6,6 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::model::{InvalidQuantity, Name, duration};
 
 /// A duration such as `30s` or `5m`.
@@ -31,6 +33,17 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
     text.parse().map_err(|_| not_an_address(text))
+}
+
+/// A network such as `10.0.0.0/8`, or a single address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let single = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let network = text.parse::<IpNet>().ok().or_else(single);
+    network.map(|network| network.trunc()).ok_or_else(|| {
+        "it is neither a network nor an address\n\
+         hint: write an address with the bits that count, such as 10.0.0.0/8 or 192.0.2.7"
+            .to_owned()
+    })
 }
 
 fn not_an_address(text: &str) -> String {
@@ -80,6 +93,22 @@ mod tests {
             let error = time(text).expect_err(text);
             let (_, hints) = error.split_once("\nhint: ").expect("a hint");
             assert!(hints.contains(hint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn networks_are_read() {
+        for (text, network_is) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::1", "::1/128"),
+        ] {
+            assert_eq!(network(text).expect(text).to_string(), network_is);
+        }
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "localhost", "*"] {
+            assert!(network(text).expect_err(text).contains("\nhint: "), "{text}");
         }
     }
 

@@ -16,6 +16,7 @@ mod client;
 mod delete;
 mod describe;
 mod doctor;
+mod edge;
 mod follow;
 mod local;
 mod logs;
@@ -103,7 +104,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a node: load balancer, API and embedded registry
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Create or change the tasks and services of a manifest
     Apply(apply::Args),
     /// Push a Wasm file to a registry
@@ -155,7 +156,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Global { api, output } = cli.global;
     if let Command::Serve(args) = cli.command {
-        return serve::run(args).map(|()| ExitCode::SUCCESS);
+        return serve::run(*args).map(|()| ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {

@@ -18,6 +18,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::AccessTarget;
 
 use super::args;
+use super::edge::Edge;
 use super::output::say;
 use super::told::Told;
 
@@ -31,6 +32,7 @@ const INTERRUPTED: i32 = 130;
 Examples:
   wharf serve
   wharf serve --listen 0.0.0.0:80 --data-dir /var/lib/wharf
+  wharf serve --listen 0.0.0.0:80 --tls-listen 0.0.0.0:443 --tls-dir /etc/wharf/tls --https-redirect
   wharf serve --listen 127.0.0.1:0 --api-listen 127.0.0.1:0 --ready-file ready.json")]
 pub(super) struct Args {
     /// Where the load balancer listens; port 0 takes a free one
@@ -41,6 +43,8 @@ pub(super) struct Args {
         value_name = "ADDRESS"
     )]
     listen: SocketAddr,
+    #[command(flatten)]
+    edge: Edge,
     /// Where the API and the embedded registry listen; port 0 takes a free one
     #[arg(
         long,
@@ -59,7 +63,7 @@ pub(super) struct Args {
     api_hosts: Vec<String>,
     #[command(flatten)]
     data: DataDir,
-    /// Write `{"http": …, "api": …, "pid": …}` to this file once the node serves
+    /// Write `{"http": …, "https": …, "api": …, "pid": …}` to this file once the node serves
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
     /// The node's name
@@ -179,6 +183,7 @@ fn configure(args: Args) -> anyhow::Result<NodeConfig> {
     };
     Ok(NodeConfig {
         listen: args.listen,
+        edge: args.edge.configure()?,
         api_listen: args.api_listen,
         api_hosts: args.api_hosts,
         data_dir: args.data.resolve()?,

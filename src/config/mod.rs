@@ -2,16 +2,21 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crate::listener::Networks;
 use crate::model::NodeId;
 use crate::runtime::ResetPolicy;
 use crate::telemetry::AccessTarget;
+use crate::tls::Sources;
 
 /// The configuration of a node.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// Where the load balancer listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// TLS, and whom the load balancer believes.
+    pub edge: EdgeConfig,
     /// Where the API and the embedded registry listen; port 0 takes a free one.
     pub api_listen: SocketAddr,
     /// Host names by which the API may be asked for, besides addresses and `localhost`.
@@ -28,4 +33,28 @@ pub struct NodeConfig {
     pub access_log: AccessTarget,
     /// How registries are talked to.
     pub registry: registry::ClientConfig,
+}
+
+/// How clients reach the load balancer, besides cleartext.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EdgeConfig {
+    /// Where TLS is spoken, and with which certificates.
+    pub tls: Option<TlsConfig>,
+    /// The port of HTTPS that requests in cleartext are sent to; 0 is that of `tls`, or 443.
+    pub redirect: Option<u16>,
+    /// How long browsers are told to come by HTTPS only.
+    pub hsts: Option<Duration>,
+    /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Networks,
+    /// Senders that begin each connection with a header of the PROXY protocol.
+    pub proxy_protocol: Networks,
+}
+
+/// A listener for TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where its certificates come from.
+    pub sources: Sources,
 }

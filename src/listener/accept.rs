@@ -6,66 +6,118 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::shutdown::Shutdown;
 
 use super::connection::Connection;
-use super::{Bounds, Serve};
+use super::entrance::Entrance;
+use super::{Bounds, Networks, Serve};
 
 /// How long accepting pauses when the process lacks something, such as file descriptors: time
 /// for other connections to be closed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// An address that was taken. Connections queue there until [`Listener::run`] serves them.
+/// Addresses that were taken. Connections queue there until [`Listener::run`] serves them. They
+/// share the bounds.
 pub struct Listener {
-    inner: TcpListener,
+    sockets: Vec<Socket>,
+    announced_by: Arc<Networks>,
     bounds: Bounds,
 }
 
+struct Socket {
+    inner: TcpListener,
+    entrance: Entrance,
+}
+
+/// What the connections of all sockets share.
+struct Shared<S> {
+    places: Arc<Semaphore>,
+    bounds: Bounds,
+    service: Arc<S>,
+    shutdown: Shutdown,
+}
+
 impl Listener {
-    /// Takes the address.
+    /// Takes the address, for cleartext.
     pub async fn bind(address: SocketAddr, bounds: Bounds) -> io::Result<Self> {
-        Ok(Self { inner: TcpListener::bind(address).await?, bounds })
+        let socket = Socket::bind(address, Entrance::default()).await?;
+        Ok(Self { sockets: vec![socket], announced_by: Arc::default(), bounds })
     }
 
-    /// The address that was taken.
+    /// The same, where each connection of these senders begins with a header of the PROXY protocol
+    /// that names the client, and is closed if it does not.
+    pub fn expect_proxy_headers(mut self, senders: Networks) -> Self {
+        self.announced_by = Arc::new(senders);
+        for socket in &mut self.sockets {
+            socket.entrance.announced_by = Arc::clone(&self.announced_by);
+        }
+        self
+    }
+
+    /// Takes another address, for TLS, and returns it.
+    pub async fn bind_tls(
+        &mut self,
+        address: SocketAddr,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<SocketAddr> {
+        let announced_by = Arc::clone(&self.announced_by);
+        let entrance = Entrance { announced_by, tls: Some(config) };
+        let socket = Socket::bind(address, entrance).await?;
+        let address = socket.inner.local_addr()?;
+        self.sockets.push(socket);
+        Ok(address)
+    }
+
+    /// The address that was taken for cleartext.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        self.sockets[0].inner.local_addr()
     }
 
     /// Serves until the signal is given, then lets requests under way finish.
     pub async fn run<S: Serve>(self, service: Arc<S>, shutdown: Shutdown) {
-        let places = Arc::new(Semaphore::new(self.bounds.max_connections));
+        let Self { sockets, bounds, .. } = self;
+        let places = Arc::new(Semaphore::new(bounds.max_connections));
+        let shared = Shared { places, bounds, service, shutdown };
+        join_all(sockets.iter().map(|socket| socket.run(&shared))).await;
+        drop(sockets);
+        let Shared { places, bounds, .. } = shared;
+        let all = u32::try_from(bounds.max_connections).unwrap_or(u32::MAX);
+        let drained = tokio::time::timeout(bounds.drain, places.acquire_many(all)).await;
+        if drained.is_err() {
+            tracing::warn!(drain_s = bounds.drain.as_secs(), "connections were cut off");
+        }
+    }
+}
+
+impl Socket {
+    async fn bind(address: SocketAddr, entrance: Entrance) -> io::Result<Self> {
+        Ok(Self { inner: TcpListener::bind(address).await?, entrance })
+    }
+
+    async fn run<S: Serve>(&self, shared: &Shared<S>) {
+        let Shared { places, shutdown, .. } = shared;
         while let Some(place) = shutdown.unless_begun(places.clone().acquire_owned()).await {
             let Ok(place) = place else { break };
             let Some(accepted) = shutdown.unless_begun(self.inner.accept()).await else { break };
             match accepted {
-                Ok(accepted) => self.serve(accepted, place, &service, &shutdown),
+                Ok(accepted) => self.serve(accepted, place, shared),
                 Err(error) => pause_after(&error).await,
             }
         }
-        self.serve_backlog(&places, &service, &shutdown);
-        drop(self.inner);
-        let all = u32::try_from(self.bounds.max_connections).unwrap_or(u32::MAX);
-        let drained = tokio::time::timeout(self.bounds.drain, places.acquire_many(all)).await;
-        if drained.is_err() {
-            tracing::warn!(drain_s = self.bounds.drain.as_secs(), "connections were cut off");
-        }
+        self.serve_backlog(shared);
     }
 
-    /// Takes what the kernel has connected already: closing the listener would reset it, and with
+    /// Takes what the kernel has connected already: closing the socket would reset it, and with
     /// it requests that clients have sent.
-    fn serve_backlog<S: Serve>(
-        &self,
-        places: &Arc<Semaphore>,
-        service: &Arc<S>,
-        shutdown: &Shutdown,
-    ) {
-        while let Ok(place) = Arc::clone(places).try_acquire_owned() {
+    fn serve_backlog<S: Serve>(&self, shared: &Shared<S>) {
+        while let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() {
             let Some(Ok(accepted)) = self.inner.accept().now_or_never() else { return };
-            self.serve(accepted, place, service, shutdown);
+            self.serve(accepted, place, shared);
         }
     }
 
@@ -73,16 +125,17 @@ impl Listener {
         &self,
         (stream, client): (TcpStream, SocketAddr),
         place: OwnedSemaphorePermit,
-        service: &Arc<S>,
-        shutdown: &Shutdown,
+        shared: &Shared<S>,
     ) {
         let _ = stream.set_nodelay(true);
-        let service = Arc::clone(service);
-        let connection = Connection { stream, client, service, bounds: self.bounds.clone() };
-        let shutdown = shutdown.clone();
+        let (service, bounds) = (Arc::clone(&shared.service), shared.bounds.clone());
+        let (entrance, shutdown) = (self.entrance.clone(), shared.shutdown.clone());
         tokio::spawn(async move {
             let _place = place;
-            connection.serve(shutdown).await;
+            let opened = entrance.open(stream, client, bounds.handshake_timeout, &shutdown).await;
+            if let Some((stream, peer)) = opened {
+                Connection { stream, peer, service, bounds }.serve(shutdown).await;
+            }
         });
     }
 }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::error::Error as _;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +10,14 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
 
 use crate::shutdown::Shutdown;
 
 use super::io::{GuardedIo, Link};
+use super::stream::Stream;
 use super::streams::Streams;
 use super::taken::Taken;
-use super::{Bounds, Serve};
+use super::{Bounds, Peer, Serve};
 
 /// How long a connection that has sent no request yet may take for one when the node stops.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
@@ -62,8 +61,8 @@ impl Refused {
 }
 
 pub(super) struct Connection<S> {
-    pub(super) stream: TcpStream,
-    pub(super) client: SocketAddr,
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
     pub(super) service: Arc<S>,
     pub(super) bounds: Bounds,
 }
@@ -72,7 +71,7 @@ impl<S: Serve> Connection<S> {
     /// Serves until the client is done or does nothing; when the signal is given, until what is
     /// under way is done.
     pub(super) async fn serve(self, shutdown: Shutdown) {
-        let Self { stream, client, service, bounds } = self;
+        let Self { stream, peer, service, bounds } = self;
         let (link, streams) = (Link::default(), Streams::new(bounds.idle_timeout));
         let io = GuardedIo::new(stream, bounds.head_timeout, bounds.idle_timeout, link.clone());
         let builder = builder(bounds.head_timeout, streams.clone());
@@ -81,7 +80,7 @@ impl<S: Serve> Connection<S> {
             served.store(true, Ordering::Relaxed);
             let (service, link) = (Arc::clone(&service), link.clone());
             async move {
-                let response = service.answer(request, client).await;
+                let response = service.answer(request, peer).await;
                 Ok::<_, Infallible>(response.map(|body| Taken::<S>::new(body, link)))
             }
         });
@@ -118,8 +117,8 @@ impl<S: Serve> Connection<S> {
             link.break_off();
         }
         if let Some(refused) = Refused::of(&error) {
-            tracing::debug!(%client, %error, "what came is no request");
-            service.refused(client, refused);
+            tracing::debug!(client = %peer.client, %error, "what came is no request");
+            service.refused(peer, refused);
         }
     }
 }

@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use super::stream::Stream;
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4). Until it is clear that a connection
 /// does not, hyper runs no timer of its own.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A socket with a limit on how long the first bytes may take to come, and on how long written
+/// A stream with a limit on how long the first bytes may take to come, and on how long written
 /// bytes may take to go.
 pub(super) struct GuardedIo {
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Stream>,
     /// Bytes read so far that match the preface; `None` once they do not, or all were read.
     preface: Option<usize>,
     first_bytes: Alarm,
@@ -59,18 +60,13 @@ impl Link {
 impl Drop for GuardedIo {
     fn drop(&mut self) {
         if self.link.0.broken.load(Ordering::Relaxed) {
-            let _ = self.stream.inner().set_zero_linger();
+            self.stream.inner().reset_on_drop();
         }
     }
 }
 
 impl GuardedIo {
-    pub(super) fn new(
-        stream: TcpStream,
-        first_bytes: Duration,
-        writes: Duration,
-        link: Link,
-    ) -> Self {
+    pub(super) fn new(stream: Stream, first_bytes: Duration, writes: Duration, link: Link) -> Self {
         Self {
             stream: TokioIo::new(stream),
             preface: Some(0),
@@ -92,11 +88,11 @@ impl GuardedIo {
         self.preface = (matches && now < PREFACE.len()).then_some(now);
     }
 
-    fn guard_write(
+    fn guard_write<T>(
         &mut self,
         cx: &mut Context<'_>,
-        result: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         match result {
             Poll::Ready(result) => {
                 self.writes.disarm();
@@ -161,11 +157,14 @@ impl Write for GuardedIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // TLS may hold bytes back that it has taken; a socket never does.
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.guard_write(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.guard_write(cx, result)
     }
 }
 

@@ -1,5 +1,5 @@
 //! A listener for HTTP: accepts connections, bounds them, and lets them finish when the node
-//! stops. The load balancer has one, and so has the API.
+//! stops. The load balancer has one, which may take TLS beside cleartext, and so has the API.
 //!
 //! *Invariant:* nobody keeps a place for ever by doing nothing. Whoever says nothing, sends no
 //! whole head, takes nothing of a response or has no stream is told to go, and then made to.
@@ -7,13 +7,18 @@
 //! Start reading at [`Listener::run`].
 
 mod accept;
+mod entrance;
+mod networks;
+mod proxy_header;
 mod connection;
 mod taken;
 mod streams;
 mod io;
+mod stream;
 
 pub use accept::Listener;
 pub use connection::Refused;
+pub use networks::Networks;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,6 +33,8 @@ use hyper::body::Incoming;
 pub struct Bounds {
     /// Connections at once. Further ones wait in the kernel's queue.
     pub max_connections: usize,
+    /// How long a client may take to open its connection where more than TCP is needed for it.
+    pub handshake_timeout: Duration,
     /// How long a client may take for a request's head. An idle connection is closed after it.
     pub head_timeout: Duration,
     /// How long a client may pause within a request's body, or in taking a response. Of a stream
@@ -45,12 +52,33 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             max_connections: 8_192,
+            handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             http2_idle_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(30),
         }
     }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Their address.
+    pub client: SocketAddr,
+    /// How they came.
+    pub channel: Channel,
+}
+
+/// How bytes come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Plain HTTP.
+    Cleartext,
+    /// HTTP inside of TLS.
+    Tls,
+    /// Plain HTTP where TLS is spoken: by mistake.
+    CleartextOnTls,
 }
 
 /// What answers the requests of a listener.
@@ -62,14 +90,14 @@ pub trait Serve: Send + Sync + 'static {
     fn answer(
         &self,
         request: Request<Incoming>,
-        client: SocketAddr,
+        peer: Peer,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Told of a response that is given up because its client does not take it.
     fn stalled(_body: &Self::Body) {}
 
     /// Told of a connection that ended because what came on it was no request.
-    fn refused(&self, _client: SocketAddr, _refused: Refused) {}
+    fn refused(&self, _peer: Peer, _refused: Refused) {}
 }
 
 /// What a body may fail with.

@@ -9,6 +9,7 @@ use crate::runtime::{Routes, Runtime};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{AccessLog, Unparsed};
 
+use super::edge::{Edge, TlsListen};
 use super::forward::Front;
 
 /// Why the load balancer cannot listen.
@@ -17,35 +18,62 @@ use super::forward::Front;
 pub struct ProxyError {
     /// The address that was asked for.
     pub address: SocketAddr,
+    /// Whether TLS was to be spoken there.
+    pub tls: bool,
     /// What the system said.
     #[source]
     pub source: io::Error,
 }
 
+/// What a load balancer is made of.
+pub struct ProxyParts {
+    /// Where it listens for cleartext; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// What it grants its clients.
+    pub bounds: Bounds,
+    /// TLS, and whom to believe.
+    pub edge: Edge,
+    /// Where requests go.
+    pub routes: Arc<Routes>,
+    /// What runs them.
+    pub runtime: Runtime,
+    /// Where their lines go.
+    pub log: Option<AccessLog>,
+}
+
 /// A load balancer that listens.
 pub struct Proxy {
     listener: Listener,
+    http: SocketAddr,
+    https: Option<SocketAddr>,
     front: Arc<Front>,
 }
 
 impl Proxy {
-    /// Takes the address. Connections queue from now on and are served by [`Proxy::run`].
-    pub async fn bind(
-        address: SocketAddr,
-        bounds: Bounds,
-        routes: Arc<Routes>,
-        runtime: Runtime,
-        log: Option<AccessLog>,
-    ) -> Result<Self, ProxyError> {
-        let front = Arc::new(Front::new(routes, runtime, log, bounds.idle_timeout));
-        let listener = Listener::bind(address, bounds).await;
-        let listener = listener.map_err(|source| ProxyError { address, source })?;
-        Ok(Self { listener, front })
+    /// Takes the addresses. Connections queue from now on and are served by [`Proxy::run`].
+    pub async fn bind(mut parts: ProxyParts) -> Result<Self, ProxyError> {
+        let (address, bounds) = (parts.address, parts.bounds.clone());
+        let failed = |address, tls| move |source| ProxyError { address, tls, source };
+        let listener = Listener::bind(address, bounds).await.map_err(failed(address, false))?;
+        let http = listener.local_addr().map_err(failed(address, false))?;
+        let mut listener = listener.expect_proxy_headers(parts.edge.proxy_protocol.clone());
+        let mut https = None;
+        if let Some(TlsListen { address, config }) = parts.edge.tls.clone() {
+            let bound = listener.bind_tls(address, config).await;
+            https = Some(bound.map_err(failed(address, true))?);
+        }
+        parts.edge.know_port(https);
+        Ok(Self { listener, http, https, front: Arc::new(Front::new(parts)) })
     }
 
-    /// The address that was taken.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// The address that was taken for cleartext.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The address that was taken for TLS.
+    pub fn https(&self) -> Option<SocketAddr> {
+        self.https
     }
 
     /// Counters of what was no request.

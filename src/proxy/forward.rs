@@ -1,22 +1,25 @@
 //! From a request to its response.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::{CONTENT_LENGTH, HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::listener::{Refused, Serve};
+use crate::listener::{Channel, Peer, Refused, Serve};
 use crate::model::{Code, Limits};
 use crate::runtime::{Invocation, Reply, ReplyBody, Routes, Runtime, Slot, Target};
 use crate::telemetry::{AccessLog, Exchange, ExchangeStart, TakenBy, Unparsed};
 
-use super::admit::{Admitted, admit, header_bytes};
+use super::admit::{Admitted, Rejected, admit, header_bytes};
+use super::balancer::ProxyParts;
+use super::edge::{Edge, strict_transport, to_https};
 use super::headers::{self, REQUEST_ID};
+use super::origin::Origin;
 use super::problem;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
@@ -24,9 +27,12 @@ use super::response_body::ResponseBody;
 const COLD_START: HeaderName = HeaderName::from_static("wharf-cold-start");
 /// Stands in the access line of what was no request, where the method would.
 const NO_METHOD: &[u8] = b"-";
+/// What is said to plain HTTP on the port of TLS.
+const SPEAKS_TLS: &str = "this port speaks HTTPS; the request came in plain HTTP";
 
 /// What every connection shares.
 pub(super) struct Front {
+    edge: Edge,
     routes: Arc<Routes>,
     runtime: Runtime,
     log: Option<AccessLog>,
@@ -48,14 +54,10 @@ impl From<Code> for Failure {
 }
 
 impl Front {
-    pub(super) fn new(
-        routes: Arc<Routes>,
-        runtime: Runtime,
-        log: Option<AccessLog>,
-        body_idle: Duration,
-    ) -> Self {
-        let (ids, unparsed) = (RequestIds::new(), Arc::default());
-        Self { routes, runtime, log, body_idle, ids, unparsed }
+    pub(super) fn new(parts: ProxyParts) -> Self {
+        let ProxyParts { edge, routes, runtime, log, bounds, .. } = parts;
+        let (ids, unparsed, body_idle) = (RequestIds::new(), Arc::default(), bounds.idle_timeout);
+        Self { edge, routes, runtime, log, body_idle, ids, unparsed }
     }
 
     /// Counters of what was no request.
@@ -67,7 +69,7 @@ impl Front {
         &self,
         request: Request<Incoming>,
         admitted: Admitted,
-        client: SocketAddr,
+        origin: &Origin,
         id: &HeaderValue,
         exchange: &Arc<Exchange>,
     ) -> Result<Reply, Failure> {
@@ -87,11 +89,11 @@ impl Front {
             check_size(&request, limits)?;
         }
         let (mut head, body) = request.into_parts();
-        headers::for_guest(&mut head.headers, client, &admitted.authority, id);
+        headers::for_guest(&mut head.headers, origin, &admitted.authority, id);
         head.uri = Uri::from(admitted.target);
         let body = RequestBody::new(body, limits.request_body.0, self.body_idle, exchange.clone());
         let request = Request::from_parts(head, body.boxed_unsync());
-        let reply = self.invoke(slot, request, exchange).await?;
+        let reply = self.invoke(slot, request, origin.secure, exchange).await?;
         Ok(finish(reply, cold_start))
     }
 
@@ -100,15 +102,22 @@ impl Front {
         routes.find(admitted.authority.host(), admitted.target.path()).cloned()
     }
 
+    /// Where the request should have been sent instead.
+    fn elsewhere(&self, admitted: &Admitted, origin: &Origin) -> Option<HeaderValue> {
+        let port = self.edge.redirect.filter(|_| !origin.secure)?;
+        to_https(admitted, port)
+    }
+
     async fn invoke(
         &self,
         slot: Slot,
         request: Request<crate::runtime::WasiBody>,
+        secure: bool,
         exchange: &Arc<Exchange>,
     ) -> Result<Reply, Failure> {
         let exchange = Arc::clone(exchange);
         let clean_trailers = headers::clean_trailers;
-        let invocation = Invocation { slot, request, exchange, clean_trailers };
+        let invocation = Invocation { slot, request, secure, exchange, clean_trailers };
         Ok(self.runtime.invoke(invocation).await?)
     }
 }
@@ -116,13 +125,10 @@ impl Front {
 impl Serve for Front {
     type Body = ResponseBody;
 
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        client: SocketAddr,
-    ) -> Response<ResponseBody> {
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
         let (head, body) = request.into_parts();
-        let admitted = admit(&head);
+        let admitted = admit_from(peer, &head);
+        let origin = Origin::of(peer, &head.headers, &self.edge.trusted_proxies);
         let is_head = head.method == http::Method::HEAD;
         let id = headers::client_id(&head.headers).unwrap_or_else(|| self.ids.next());
         let host = admitted.as_ref().map_or("", |admitted| admitted.authority.host());
@@ -131,14 +137,17 @@ impl Serve for Front {
             method: head.method.clone(),
             host: host.into(),
             path: head.uri.path().into(),
-            client,
+            client: origin.client,
         };
         let exchange = Exchange::begin(start, self.log.clone());
         let result = match admitted {
-            Ok(admitted) => {
-                let request = Request::from_parts(head, body);
-                self.forward(request, admitted, client, &id, &exchange).await
-            }
+            Ok(admitted) => match self.elsewhere(&admitted, &origin) {
+                Some(location) => Ok(redirect(location, &exchange)),
+                None => {
+                    let request = Request::from_parts(head, body);
+                    self.forward(request, admitted, &origin, &id, &exchange).await
+                }
+            },
             Err(rejected) => Err(Failure { code: rejected.code, detail: Some(rejected.detail) }),
         };
         if is_head && result.is_ok() {
@@ -150,6 +159,11 @@ impl Serve for Front {
         }
         let mut reply = result.unwrap_or_else(|failure| refuse(&failure, &exchange));
         reply.headers_mut().insert(REQUEST_ID, id);
+        if let Some(max_age) = self.edge.hsts.filter(|_| origin.secure) {
+            // What a service says for itself stands.
+            let field = reply.headers_mut().entry(STRICT_TRANSPORT_SECURITY);
+            field.or_insert_with(|| strict_transport(max_age));
+        }
         exchange.set_status(reply.status());
         reply.map(|body| ResponseBody { body, exchange })
     }
@@ -160,7 +174,7 @@ impl Serve for Front {
 
     /// The parser has answered, or closed, before there was a request. The access line has what is
     /// known.
-    fn refused(&self, client: SocketAddr, refused: Refused) {
+    fn refused(&self, peer: Peer, refused: Refused) {
         let (count, code, status) = match refused {
             Refused::Malformed => (&self.unparsed.malformed, Code::BadRequest, Some(400)),
             Refused::TooLarge => (&self.unparsed.too_large, Code::HeadersTooLarge, Some(431)),
@@ -173,12 +187,20 @@ impl Serve for Front {
         let id = self.ids.next().to_str().unwrap_or_default().into();
         let method = Method::from_bytes(NO_METHOD).unwrap_or_default();
         let (host, path) = Default::default();
-        let start = ExchangeStart { id, method, host, path, client };
+        let start = ExchangeStart { id, method, host, path, client: peer.client };
         let exchange = Exchange::begin(start, self.log.clone());
         exchange.decide(code);
         if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok()) {
             exchange.set_status(status);
         }
+    }
+}
+
+/// Admits a request that came the right way.
+fn admit_from(peer: Peer, head: &Parts) -> Result<Admitted, Rejected> {
+    match peer.channel {
+        Channel::Cleartext | Channel::Tls => admit(head),
+        Channel::CleartextOnTls => Err(Rejected { code: Code::BadRequest, detail: SPEAKS_TLS }),
     }
 }
 
@@ -211,6 +233,14 @@ fn finish(mut reply: Reply, cold_start: Option<Duration>) -> Reply {
         }
     }
     reply
+}
+
+fn redirect(location: HeaderValue, exchange: &Exchange) -> Reply {
+    exchange.decide(Code::Ok);
+    let mut response = Response::new(ReplyBody::whole(Vec::new()));
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(LOCATION, location);
+    response
 }
 
 fn refuse(failure: &Failure, exchange: &Exchange) -> Reply {

@@ -2,8 +2,6 @@
 //!
 //! *Invariant:* pure.
 
-use std::net::SocketAddr;
-
 use http::header::{
     CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -11,9 +9,11 @@ use http::header::{
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue};
 
+use super::origin::Origin;
+
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
@@ -38,14 +38,14 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HTTP2_SETTINGS,
 ];
 
-/// What a client says about who sent its request. Nobody vouches for it.
+/// What a client says about who sent its request. What somebody vouches for is in the [`Origin`].
 const CLAIMS: [HeaderName; 6] =
     [FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT, REAL_IP];
 
 /// Makes a client's fields into those that a guest sees.
 pub(super) fn for_guest(
     headers: &mut HeaderMap,
-    client: SocketAddr,
+    origin: &Origin,
     authority: &Authority,
     id: &HeaderValue,
 ) {
@@ -54,10 +54,11 @@ pub(super) fn for_guest(
         headers.remove(name);
     }
     strip_own(headers);
-    if let Ok(address) = HeaderValue::try_from(client.ip().to_canonical().to_string()) {
-        headers.insert(FORWARDED_FOR, address);
+    if let Ok(way) = HeaderValue::try_from(&*origin.forwarded_for) {
+        headers.insert(FORWARDED_FOR, way);
     }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let scheme = if origin.secure { "https" } else { "http" };
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     if let Ok(host) = HeaderValue::try_from(authority.as_str()) {
         headers.insert(FORWARDED_HOST, host.clone());
         headers.insert(HOST, host);
@@ -136,8 +137,9 @@ mod tests {
     fn seen_by_guest(fields: &[(&str, &str)]) -> HeaderMap {
         let mut headers = headers(fields);
         let client = "192.0.2.7:55555".parse().expect("an address");
+        let origin = Origin { client, secure: true, forwarded_for: "192.0.2.7".to_owned() };
         let authority = Authority::from_static("real.example:8080");
-        for_guest(&mut headers, client, &authority, &HeaderValue::from_static("id-1"));
+        for_guest(&mut headers, &origin, &authority, &HeaderValue::from_static("id-1"));
         headers
     }
 
@@ -155,7 +157,7 @@ mod tests {
             ("host", "real.example:8080"),
             ("accept", "text/plain"),
             ("x-forwarded-for", "192.0.2.7"),
-            ("x-forwarded-proto", "http"),
+            ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "real.example:8080"),
             ("x-request-id", "id-1"),
         ]);

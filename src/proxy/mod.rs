@@ -10,12 +10,15 @@
 //! Start reading at [`Proxy`], then `forward.rs`.
 
 mod balancer;
+mod edge;
 mod forward;
 mod admit;
+mod origin;
 mod headers;
 mod request_body;
 mod response_body;
 mod problem;
 
 pub use crate::listener::Bounds as ProxyConfig;
-pub use balancer::{Proxy, ProxyError};
+pub use balancer::{Proxy, ProxyError, ProxyParts};
+pub use edge::{Edge, TlsListen};

@@ -44,6 +44,8 @@ pub struct Invocation {
     pub slot: Slot,
     /// What the guest is to see.
     pub request: http::Request<WasiBody>,
+    /// Whether its scheme is HTTPS.
+    pub secure: bool,
     /// What is known about it.
     pub exchange: Arc<Exchange>,
     /// Takes out of a guest's trailers what must not stand there.
@@ -194,7 +196,7 @@ async fn run_instance(
     deadline: Instant,
     reply: &mut Option<ReplySender>,
 ) -> Result<(), (Code, String)> {
-    let Invocation { slot, request, exchange, clean_trailers } = invocation;
+    let Invocation { slot, request, secure, exchange, clean_trailers } = invocation;
     let deployment = Arc::clone(&slot.task.deployment);
     let limits = &deployment.definition.limits;
     let (task, node) = (Arc::clone(&slot.task.memory), Arc::clone(&runtime.memory));
@@ -210,7 +212,8 @@ async fn run_instance(
     let mut instance =
         Instance { store, fuel: limits.fuel, exchange: exchange.clone(), _running: running, slot };
     let store = &mut instance.store;
-    let request = store.data_mut().http().new_incoming_request(Scheme::Http, request);
+    let scheme = if secure { Scheme::Https } else { Scheme::Http };
+    let request = store.data_mut().http().new_incoming_request(scheme, request);
     let request = request.map_err(|error| internal(error.to_string()))?;
     let out = store.data_mut().http().new_response_outparam(head_sender);
     let out = out.map_err(|error| internal(error.to_string()))?;

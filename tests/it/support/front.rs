@@ -10,7 +10,7 @@ use registry::Digest;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use wharf::model::{Code, Limits, Name, Percent, QueueBounds, RoutePattern, Scale, TaskDefinition};
-use wharf::proxy::{Proxy, ProxyConfig};
+use wharf::proxy::{Edge, Proxy, ProxyConfig, ProxyParts};
 use wharf::runtime::{
     AotCache, Compiler, Deployment, Engine, Loader, Machine, ResetPolicy, RevisionCell, Routes,
     Runtime, Target, TaskTable,
@@ -62,12 +62,20 @@ impl Front {
     }
 
     pub async fn start_with(config: ProxyConfig, reset: ResetPolicy) -> Self {
-        // Tests run side by side in one process: a small engine each, within the mappings of one.
-        Self::start_on(Machine { max_mappings: 12_000, ..Machine::read() }, config, reset).await
+        Self::start_whole(small_machine(), config, Edge::default(), reset).await
     }
 
     /// A front whose engine is sized for this machine.
     pub async fn start_on(machine: Machine, config: ProxyConfig, reset: ResetPolicy) -> Self {
+        Self::start_whole(machine, config, Edge::default(), reset).await
+    }
+
+    async fn start_whole(
+        machine: Machine,
+        config: ProxyConfig,
+        edge: Edge,
+        reset: ResetPolicy,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let engine = Engine::new(&machine, reset).expect("an engine");
         let cache = AotCache::open(&dir.path().join("compiled")).expect("a cache");
@@ -79,10 +87,16 @@ impl Front {
         let routes = Arc::new(Routes::default());
         let access_log = dir.path().join("access.log");
         let log = AccessLog::open(&AccessTarget::File(access_log.clone())).expect("a log");
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let proxy = Proxy::bind(any, config, routes.clone(), runtime.clone(), log).await;
-        let proxy = proxy.expect("a free port");
-        let address = proxy.local_addr().expect("an address");
+        let proxy = Proxy::bind(ProxyParts {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            bounds: config,
+            edge,
+            routes: routes.clone(),
+            runtime: runtime.clone(),
+            log,
+        });
+        let proxy = proxy.await.expect("a free port");
+        let address = proxy.http();
         let unparsed = Arc::clone(proxy.unparsed());
         let shutdown = Shutdown::new();
         let proxy = Some(tokio::spawn(proxy.run(shutdown.clone())));
@@ -200,6 +214,11 @@ impl Front {
         }
         panic!("there are fewer than {count} access lines");
     }
+}
+
+/// Tests run side by side in one process: a small engine each, within the mappings of one.
+fn small_machine() -> Machine {
+    Machine { max_mappings: 12_000, ..Machine::read() }
 }
 
 impl Drop for Front {
