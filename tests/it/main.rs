@@ -24,3 +24,4 @@ mod rollouts;
 mod scale;
 mod store;
 mod streaming;
+mod tls;

@@ -40,6 +40,7 @@ impl Default for ServiceOptions {
 /// A running front.
 pub struct Front {
     pub address: SocketAddr,
+    pub https: Option<SocketAddr>,
     pub loader: Loader,
     pub compiler: Compiler,
     pub cache: AotCache,
@@ -63,6 +64,11 @@ impl Front {
 
     pub async fn start_with(config: ProxyConfig, reset: ResetPolicy) -> Self {
         Self::start_whole(small_machine(), config, Edge::default(), reset).await
+    }
+
+    /// A front with TLS, or with proxies before it.
+    pub async fn start_at_edge(config: ProxyConfig, edge: Edge) -> Self {
+        Self::start_whole(small_machine(), config, edge, ResetPolicy::Auto).await
     }
 
     /// A front whose engine is sized for this machine.
@@ -96,12 +102,13 @@ impl Front {
             log,
         });
         let proxy = proxy.await.expect("a free port");
-        let address = proxy.http();
+        let (address, https) = (proxy.http(), proxy.https());
         let unparsed = Arc::clone(proxy.unparsed());
         let shutdown = Shutdown::new();
         let proxy = Some(tokio::spawn(proxy.run(shutdown.clone())));
         Self {
             address,
+            https,
             loader,
             compiler,
             cache,

@@ -8,6 +8,7 @@ pub mod frames;
 mod node;
 mod raw;
 mod slow_registry;
+mod tls;
 
 // Debian's programs are run as they are for the registry's own tests.
 #[path = "../../../registry/tests/it/support/programs.rs"]
@@ -23,5 +24,6 @@ pub use node::{
 pub(crate) use programs::{DockerRegistry, skopeo};
 pub use raw::{Answer, End, Raw, eventually, within};
 pub use slow_registry::SlowRegistry;
+pub use tls::{Pair, exchange, last_get, shake_hands, shake_hands_on, tls_client};
 
 use raw::PATIENCE;
