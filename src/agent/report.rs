@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock;
-use crate::model::{Grant, GrantPhase, GrantStatus, Name, NodeId, RevisionStatus};
+use crate::model::{Grant, GrantPhase, GrantStatus, HealthState, Name, NodeId, RevisionStatus};
 use crate::runtime::{RevisionCell, ServiceCell};
 use crate::store::{self, Cond, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
 
@@ -46,7 +46,8 @@ impl Reporter {
     ) -> Arc<Self> {
         let said = last.iter().flat_map(|status| &status.revisions);
         let revisions = said.map(|revision| {
-            (revision.number, RevisionStatus { failures: 0, tasks: 0, ..revision.clone() })
+            let health = HealthState::Unknown;
+            (revision.number, RevisionStatus { failures: 0, tasks: 0, health, ..revision.clone() })
         });
         let state = State { generation: 0, revisions: revisions.collect() };
         let (state, writing) = (Mutex::new(state), tokio::sync::Mutex::new(last));
@@ -95,7 +96,9 @@ impl Reporter {
         let mut message = message.to_owned();
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
         let mut state = self.state.lock();
-        let before = state.revisions.get(&place.number()).map_or(0, |said| said.failures);
+        let said = state.revisions.get(&place.number());
+        let before = said.map_or(0, |said| said.failures);
+        let health = said.map_or(HealthState::Unknown, |said| said.health);
         let is_failure = code.is_some() && phase != GrantPhase::Ready;
         let status = RevisionStatus {
             number: place.number(),
@@ -108,6 +111,7 @@ impl Reporter {
             requests: 0,
             errors: 0,
             p99_us: 0,
+            health,
         };
         state.revisions.insert(place.number(), status);
     }

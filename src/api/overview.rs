@@ -191,6 +191,7 @@ mod tests {
             requests: 0,
             errors: 0,
             p99_us: 0,
+            health: model::HealthState::Unknown,
         };
         let (node, service) = (name(node), name("web"));
         GrantStatus { node, service, generation, revisions: vec![revision], at_ms: 0 }

@@ -4,7 +4,8 @@ use registry::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Name, NodeId, Percent, QueueBounds, RoutePattern, Scale, TaskDefinition, TaskDefinitionId,
+    Health, HealthState, HostPattern, Name, NodeId, Percent, QueueBounds, RoutePattern, Scale,
+    TaskDefinition, TaskDefinitionId,
 };
 
 /// A node's permission to run tasks of a service.
@@ -25,6 +26,9 @@ pub struct Grant {
     pub routes: Vec<RoutePattern>,
     /// How requests wait.
     pub queue: QueueBounds,
+    /// How its revisions are asked whether they are well.
+    #[serde(default, skip_serializing_if = "Health::is_none")]
+    pub health: Health,
     /// Manifests of revisions that have no place here and may get one again at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Digest>,
@@ -105,11 +109,23 @@ pub struct RevisionStatus {
     pub errors: u64,
     /// Upper bound of the 99th percentile of their durations, in microseconds.
     pub p99_us: u64,
+    /// What its probes said last.
+    #[serde(default, skip_serializing_if = "HealthState::is_unknown")]
+    pub health: HealthState,
 }
 
 impl Grant {
     /// The revision of this number.
     pub fn revision(&self, number: u64) -> Option<&GrantedRevision> {
         self.revisions.iter().find(|revision| revision.number == number)
+    }
+
+    /// The host that a probe asks for: that of the first route which names one.
+    pub fn probe_host(&self) -> &str {
+        let exact = self.routes.iter().find_map(|route| match &route.host {
+            HostPattern::Exact(host) => Some(&**host),
+            HostPattern::Wildcard(_) | HostPattern::Any => None,
+        });
+        exact.unwrap_or("localhost")
     }
 }

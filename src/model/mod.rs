@@ -16,6 +16,7 @@ mod limits;
 mod route;
 mod task_definition;
 mod service;
+mod health;
 mod traffic;
 mod rollout;
 mod node;
@@ -24,6 +25,7 @@ mod snapshot;
 
 pub use code::Code;
 pub use grant::{Grant, GrantPhase, GrantStatus, GrantedRevision, RevisionStatus};
+pub use health::{Health, HealthState, InvalidProbePath, Probe, ProbePath};
 pub use ids::{InvalidName, Name, NodeId, TaskDefinitionId, TaskId};
 pub use limits::Limits;
 pub use node::{Capacity, Node};

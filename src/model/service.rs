@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeployPolicy, Name, RoutePattern, TaskDefinitionId, TrafficTarget, duration};
+use super::{DeployPolicy, Health, Name, RoutePattern, TaskDefinitionId, TrafficTarget, duration};
 
 /// A service as its owner wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Service {
     pub scale: Scale,
     /// How long, and how many, requests wait for a task.
     pub queue: QueueBounds,
+    /// How it is asked whether it is well.
+    #[serde(default, skip_serializing_if = "Health::is_none")]
+    pub health: Health,
     /// How a change of `task` is rolled out.
     #[serde(default)]
     pub deploy: DeployPolicy,

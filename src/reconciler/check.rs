@@ -72,7 +72,10 @@ fn check_grant(
     let mut wrong = |what: fn(NodeId, Name) -> Violation| {
         violations.push(what(grant.node.clone(), grant.service.clone()));
     };
-    if grant.routes != service.routes || grant.queue != service.queue {
+    let is_stale = grant.routes != service.routes
+        || grant.queue != service.queue
+        || grant.health != service.health;
+    if is_stale {
         wrong(Violation::Stale);
     }
     let is_known = |number: u64| after.revisions.get(&(service.name.clone(), number));
@@ -181,6 +184,7 @@ fn repeated(plan: &Plan) -> Vec<Violation> {
 mod tests {
     use super::super::fixtures::*;
     use super::*;
+    use crate::model::Probe;
     use crate::reconciler::plan;
 
     #[test]
@@ -214,7 +218,11 @@ mod tests {
         let other = with(|grant| grant.revisions[0].number = 7);
         assert_eq!(other, [Violation::Unknown(node.clone(), service.clone())]);
         let deeper = with(|grant| grant.queue.depth += 1);
-        assert_eq!(deeper, [Violation::Stale(node, service)]);
+        assert_eq!(deeper, [Violation::Stale(node.clone(), service.clone())]);
+        let asked = with(|grant| {
+            grant.health.liveness = Some(Probe::new("/".parse().expect("a path")));
+        });
+        assert_eq!(asked, [Violation::Stale(node, service)]);
     }
 
     #[test]

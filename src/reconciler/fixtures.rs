@@ -39,6 +39,7 @@ pub(crate) fn snapshot(nodes: &[&str], services: &[(&str, u32, u64)]) -> Snapsho
             routes: Vec::new(),
             scale: Scale::default(),
             queue: QueueBounds::default(),
+            health: Health::default(),
             deploy: DeployPolicy::default(),
             traffic: Vec::new(),
             generation: *generation,

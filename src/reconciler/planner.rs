@@ -138,6 +138,7 @@ fn grant(
         revisions,
         routes: service.routes.clone(),
         queue: service.queue,
+        health: service.health.clone(),
         kept,
         watched: !rollout.stage.is_over(),
     }

@@ -7,7 +7,9 @@
 mod table;
 mod split;
 mod balancer;
+mod health;
 
 pub use balancer::power_of_two;
+pub use health::{Restarts, Start, Startup, Tally};
 pub use split::Split;
 pub use table::RouteTable;

@@ -63,6 +63,18 @@ pub(super) const REVISION: RangeInclusive<u64> = 1..=9_999_999_999;
 /// Targets of one service: each may have a tag, and every tag has its routes.
 pub(super) const TRAFFIC: usize = 50;
 
+/// More than ten probes a second cost more than they tell; as rarely as ECS allows.
+pub(super) const PROBE_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(300);
+/// As long as ECS allows.
+pub(super) const PROBE_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(60);
+/// Probes in a row: none decide nothing.
+pub(super) const PROBE_COUNT: RangeInclusive<u32> = 1..=100;
+/// A guest that starts for an hour does not belong on the request path.
+pub(super) const PROBE_DELAY: RangeInclusive<Duration> =
+    Duration::ZERO..=Duration::from_secs(3_600);
+
 /// 0 refuses whatever finds no free task.
 pub(super) const QUEUE_DEPTH: RangeInclusive<u32> = 1..=QueueBounds::MOST_WAITING;
 /// No client waits for longer than an hour.

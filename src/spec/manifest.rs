@@ -7,8 +7,8 @@ use registry::Reference;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    DeployPolicy, Limits, Name, Percent, QueueBounds, RoutePattern, Scale, Strategy, TrafficTarget,
-    duration,
+    DeployPolicy, Health, Limits, Name, Percent, Probe, QueueBounds, RoutePattern, Scale, Strategy,
+    TrafficTarget, duration,
 };
 
 /// A valid manifest: at least one task or service.
@@ -54,6 +54,8 @@ pub struct ServiceSpec {
     pub scale: Scale,
     /// How requests wait.
     pub queue: QueueBounds,
+    /// How it is asked whether it is well.
+    pub health: Health,
     /// How a change of the task is rolled out.
     pub deploy: DeployPolicy,
     /// How the traffic is split; empty for all of it to the latest revision.
@@ -124,10 +126,32 @@ impl ServiceSpec {
                 "idle": duration::format(scale.idle),
             },
             "queue": { "depth": queue.depth, "wait": duration::format(queue.wait) },
+            "health": health_json(&self.health),
             "deploy": deploy_json(&self.deploy),
             "traffic": self.traffic.iter().map(target_json).collect::<Vec<_>>(),
         })
     }
+}
+
+fn health_json(health: &Health) -> Value {
+    let probes = [
+        ("startup", &health.startup),
+        ("liveness", &health.liveness),
+        ("readiness", &health.readiness),
+    ];
+    let given = probes.into_iter().filter_map(|(name, probe)| Some((name, probe.as_ref()?)));
+    given.map(|(name, probe)| (name.to_owned(), probe_json(probe))).collect::<Map<_, _>>().into()
+}
+
+fn probe_json(probe: &Probe) -> Value {
+    json!({
+        "path": probe.path,
+        "interval": duration::format(probe.interval),
+        "timeout": duration::format(probe.timeout),
+        "failures": probe.failures,
+        "successes": probe.successes,
+        "delay": duration::format(probe.delay),
+    })
 }
 
 fn deploy_json(deploy: &DeployPolicy) -> Value {

@@ -15,6 +15,7 @@
 
 mod bounds;
 mod format;
+mod health;
 mod hints;
 mod manifest;
 mod problem;

@@ -6,12 +6,12 @@ use super::manifest::ServiceSpec;
 use super::problem::Problem;
 use super::reader::{Given, Shape, Spot, Table};
 use super::tree::Tree;
-use super::{bounds, deploy, values};
+use super::{bounds, deploy, health, values};
 use crate::model::{InvalidRoute, InvalidScale, Name, QueueBounds, RoutePattern, Scale};
 
 /// The keys of a service.
 pub(super) const SHAPE: Shape = Shape {
-    keys: &["task", "route", "scale", "queue", "deploy", "traffic"],
+    keys: &["task", "route", "scale", "queue", "health", "deploy", "traffic"],
     slips: &[
         ("image", "an image belongs to `[task.NAME]`; a service names that task with `task`"),
         ("component", "it belongs to `[task.NAME]`; a service names that task with `task`"),
@@ -19,6 +19,10 @@ pub(super) const SHAPE: Shape = Shape {
         ("min", "write `scale = { min = …, max = … }`"),
         ("max", "write `scale = { min = …, max = … }`"),
         ("idle", "write `scale = { idle = \"60s\" }`"),
+        ("healthCheck", "did you mean `health`? Write `health = { liveness = { path = \"/\" } }`"),
+        ("startupProbe", "write `health = { startup = { path = … } }`"),
+        ("livenessProbe", "write `health = { liveness = { path = … } }`"),
+        ("readinessProbe", "write `health = { readiness = { path = … } }`"),
         ("strategy", "write `deploy = { strategy = … }`"),
         ("replicas", "write `scale = { min = …, max = … }`"),
         ("desired_count", "write `scale = { min = …, max = … }`"),
@@ -62,6 +66,7 @@ pub(super) fn read(
     let routes = read_routes(table, seen);
     let scale = table.table("scale", Some(&SCALE)).map(|mut t| read_scale(&mut t));
     let queue = table.table("queue", Some(&QUEUE)).map(|mut t| read_queue(&mut t));
+    let health = table.table("health", Some(&health::HEALTH)).map(|mut t| health::read(&mut t));
     let deploy = table.table("deploy", Some(&deploy::DEPLOY)).map(|mut t| deploy::read(&mut t));
     let traffic = deploy::read_traffic(table);
     Some(ServiceSpec {
@@ -69,6 +74,7 @@ pub(super) fn read(
         routes,
         scale: scale.unwrap_or_default(),
         queue: queue.unwrap_or_default(),
+        health: health.unwrap_or_default(),
         deploy: deploy.unwrap_or_default(),
         traffic,
     })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use registry::Digest;
 
 use crate::model::{
-    self, DeployPolicy, Name, Rollout, RoutePattern, Scale, Service, TaskDefinition,
+    self, DeployPolicy, Health, Name, Probe, Rollout, RoutePattern, Scale, Service, TaskDefinition,
     TaskDefinitionId, TrafficTarget, duration, tagged_route,
 };
 use crate::rollout;
@@ -220,6 +220,7 @@ fn change_service(
         routes: spec.routes.clone(),
         scale: spec.scale,
         queue: spec.queue,
+        health: spec.health.clone(),
         deploy: spec.deploy.clone(),
         traffic: spec.traffic.clone(),
         generation: before.map_or(1, |(before, _)| before.generation),
@@ -284,6 +285,7 @@ fn differences(before: &Service, after: &Service) -> Vec<String> {
     differs("queue.depth", old.depth.to_string(), new.depth.to_string());
     differs("queue.wait", duration::format(old.wait), duration::format(new.wait));
     changes.extend(describe_scale(&before.scale, &after.scale));
+    changes.extend(describe_health(&before.health, &after.health));
     changes.extend(describe_deploy(&before.deploy, &after.deploy));
     if before.traffic != after.traffic {
         changes.push(format!("traffic {}", describe_traffic(&after.traffic)));
@@ -298,6 +300,20 @@ fn differences(before: &Service, after: &Service) -> Vec<String> {
         changes.push("route order".to_owned());
     }
     changes
+}
+
+fn describe_health(before: &Health, after: &Health) -> Vec<String> {
+    let rows = [
+        ("startup", &before.startup, &after.startup),
+        ("liveness", &before.liveness, &after.liveness),
+        ("readiness", &before.readiness, &after.readiness),
+    ];
+    let said = |probe: &Option<Probe>| match probe {
+        Some(probe) => probe.to_string(),
+        None => "none".to_owned(),
+    };
+    let changed = rows.into_iter().filter(|(_, old, new)| old != new);
+    changed.map(|(what, old, new)| format!("health.{what} {} → {}", said(old), said(new))).collect()
 }
 
 fn describe_deploy(before: &DeployPolicy, after: &DeployPolicy) -> Vec<String> {

@@ -7,7 +7,8 @@ use super::super::check;
 use super::super::fixtures::*;
 use super::*;
 use crate::model::{
-    Alarm, Breaker, DeployPolicy, GrantPhase, Order, Percent, RevisionStatus, Stage, Strategy,
+    Alarm, Breaker, DeployPolicy, GrantPhase, HealthState, Order, Percent, RevisionStatus, Stage,
+    Strategy,
 };
 
 #[test]
@@ -97,6 +98,7 @@ fn report(snapshot: &mut Snapshot, errors: u64) {
                 requests,
                 errors: seen(revision.number).map_or(0, |one| one.errors) + failed,
                 p99_us: 1_000,
+                health: HealthState::Unknown,
             }
         };
         let status = GrantStatus {

@@ -210,3 +210,37 @@ fn slips_have_hints_of_their_own() {
     let yaml = "task:\n  a:\n    image: x/y:1\n    env:\n      A:\n";
     assert!(hint(&problem(yaml, Format::Yaml)).contains("\"\" for an empty value"));
 }
+
+#[test]
+fn mistakes_in_probes_are_all_found() {
+    let text = "[service.a.health]\nlivenessProbe = { path = '/' }\n\
+                startup = { periodSeconds = 10, failureThreshold = 3 }\n\
+                liveness = { path = 'healthz', timeout = 1, delay = '2h' }\n\
+                readiness = { path = '/a b', interval = '1ms', failures = 0, successThreshold = 1 }\n\
+                [service.b]\nhealth = '/healthz'\n[service.c.health]\npath = '/healthz'\n\
+                [service.d]\nlivenessProbe = 1\n";
+    let found = problems(text, Format::Toml);
+    let rows: Vec<_> = found.iter().map(|one| (one.path.as_str(), hint(one))).collect();
+    for (path, said) in [
+        ("service.a.health.livenessProbe", "did you mean `liveness`?"),
+        ("service.a.health.startup.periodSeconds", "did you mean `interval`?"),
+        ("service.a.health.startup.failureThreshold", "did you mean `failures`?"),
+        ("service.a.health.startup", "path = \"/healthz\""),
+        ("service.a.health.liveness.path", "write a path such as \"/healthz\""),
+        ("service.a.health.liveness.timeout", "\"1s\" if you meant seconds"),
+        ("service.a.health.liveness.delay", "from 0s to 1h"),
+        ("service.a.health.readiness.path", "write a path such as"),
+        ("service.a.health.readiness.interval", "from 100ms to 5m"),
+        ("service.a.health.readiness.failures", "from 1 to 100"),
+        ("service.a.health.readiness.successThreshold", "did you mean `successes`?"),
+        ("service.b.health", "readiness = { path"),
+        ("service.c.health.path", "say which probe"),
+        ("service.d.livenessProbe", "health = { liveness"),
+    ] {
+        assert!(
+            rows.iter().any(|(at, hint)| *at == path && hint.contains(said)),
+            "{path} {rows:#?}"
+        );
+    }
+    assert_eq!(rows.len(), 14, "{rows:#?}");
+}

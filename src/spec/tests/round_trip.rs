@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::model::{self, DeployPolicy, Percent, RoutePattern, TrafficTarget};
+use crate::model::{self, DeployPolicy, Health, Percent, Probe, RoutePattern, TrafficTarget};
 
 fn names() -> impl Strategy<Value = Name> {
     "[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?".prop_map(|text| name(&text))
@@ -87,17 +87,41 @@ fn traffic() -> impl Strategy<Value = Vec<TrafficTarget>> {
     prop_oneof![Just(Vec::new()), two]
 }
 
+fn probes() -> impl Strategy<Value = Option<Probe>> {
+    let times = (100u64..=300_000, 10u64..=60_000, 0u64..=3_600_000);
+    let probe = ("/[a-z?=&%]{0,9}", times, 1u32..=100, 1u32..=100).prop_map(
+        |(path, (interval, timeout, delay), failures, successes)| Probe {
+            path: path.parse().expect("a path"),
+            interval: Duration::from_millis(interval),
+            timeout: Duration::from_millis(timeout),
+            delay: Duration::from_millis(delay),
+            failures,
+            successes,
+        },
+    );
+    prop::option::of(probe)
+}
+
+fn healths() -> impl Strategy<Value = Health> {
+    (probes(), probes(), probes()).prop_map(|(startup, liveness, readiness)| Health {
+        startup,
+        liveness,
+        readiness,
+    })
+}
+
 fn services() -> impl Strategy<Value = ServiceSpec> {
     let routes =
         prop::collection::btree_set("(\\*\\.)?[a-z]{1,9}\\.[a-z]{2}(/[a-z]{1,3}){0,2}", 0..4);
     let scale = (0u32..10_001, 1u32..10_001, 1_000u64..604_800_001);
     let queue = (0u32..100_001, 1u64..3_600_001);
-    (names(), routes, scale, queue, deploys(), traffic()).prop_map(
-        |(task, routes, (a, b, idle), (depth, wait), deploy, traffic)| ServiceSpec {
+    (names(), routes, scale, (queue, healths()), deploys(), traffic()).prop_map(
+        |(task, routes, (a, b, idle), ((depth, wait), health), deploy, traffic)| ServiceSpec {
             task,
             routes: routes.into_iter().map(|text| text.parse().expect("a route")).collect(),
             scale: Scale { min: a.min(b), max: a.max(b), idle: Duration::from_millis(idle) },
             queue: QueueBounds { depth, wait: Duration::from_millis(wait) },
+            health,
             deploy,
             traffic,
         },
@@ -122,7 +146,7 @@ fn values() -> impl Strategy<Value = Value> {
         prop_oneof![
             3 => prop::sample::select(vec![
                 "task", "service", "image", "component", "cpu", "memory", "fuel", "timeout",
-                "env", "limits", "route", "scale", "queue", "min", "max", "idle", "depth", "a",
+                "env", "limits", "route", "scale", "queue", "health", "readiness", "path", "min", "max", "idle", "depth", "a",
             ])
             .prop_map(str::to_owned),
             1 => any::<String>(),
