@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use crate::model::{Grant, GrantStatus};
 use crate::runtime::{RevisionCell, ServiceCell};
 
-use super::place::Place;
+use super::health::Prober;
+use super::place::{Place, Probes};
 use super::prepare::Preparer;
 use super::report::{Reporter, forget};
 use super::{AgentParts, routes};
@@ -33,6 +34,8 @@ pub(super) struct Held {
 struct Worker {
     place: Arc<Place>,
     task: StopOnDrop,
+    /// Asks the revision whether it is well, if the service has probes.
+    prober: Option<StopOnDrop>,
     /// Whether one that prepares the revision once more waits for another to end.
     again: bool,
 }
@@ -81,6 +84,9 @@ impl Held {
                 }
             }
         }
+        if before.is_some_and(|before| Probes::of(before) != Probes::of(&self.grant)) {
+            self.ask_anew();
+        }
         self.service.split(self.grant.revisions.iter().map(|one| (one.number, one.share)));
         routes::update(&self.parts.routes, before, Some(&self.grant), &self.service);
         let placed = |number: &u64| self.grant.revision(*number).is_some();
@@ -106,7 +112,26 @@ impl Held {
         place.cell.expect();
         let preparer = self.preparer(&place);
         let task = StopOnDrop(tokio::spawn(preparer.run(Arc::clone(&self.preparing))));
-        Worker { place, task, again: false }
+        let prober = self.prober(&place);
+        Worker { place, task, prober, again: false }
+    }
+
+    fn prober(&self, place: &Arc<Place>) -> Option<StopOnDrop> {
+        let (parts, place) = (self.parts.clone(), Arc::clone(place));
+        let prober =
+            Prober::new(parts, place, Arc::clone(&self.service), Arc::clone(&self.reporter))?;
+        Some(StopOnDrop(tokio::spawn(prober.run())))
+    }
+
+    /// Asks every revision in the way that the grant says from now on.
+    fn ask_anew(&mut self) {
+        self.reporter.forget_health();
+        let mut workers = std::mem::take(&mut self.workers);
+        for worker in workers.values_mut() {
+            worker.prober = None;
+            worker.prober = self.prober(&worker.place);
+        }
+        self.workers = workers;
     }
 
     fn preparer(&self, place: &Arc<Place>) -> Preparer {

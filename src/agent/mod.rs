@@ -1,7 +1,8 @@
 //! The node: makes grants into services that take requests.
 //!
-//! For each granted revision a worker pulls, compiles, links and tries the component, then puts
-//! the deployment in force and reports. The grant says which revision gets which requests.
+//! For each granted revision a worker pulls, compiles, links and tries the component, waits for its
+//! startup probe, then puts the deployment in force and reports. The grant says which revision gets
+//! which requests.
 //!
 //! *Invariant:* a grant with a lower generation than the one in hand is refused.
 //!
@@ -14,6 +15,7 @@ mod grants;
 mod held;
 mod place;
 mod prepare;
+mod health;
 mod images;
 mod pulls;
 mod report;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use registry::Digest;
 
-use crate::model::{Grant, GrantedRevision, Name, QueueBounds, Scale, TaskDefinition};
+use crate::model::{Grant, GrantedRevision, Health, Name, QueueBounds, Scale, TaskDefinition};
 use crate::runtime::{Deployment, Loaded, RevisionCell};
 
 /// A granted revision. What it runs never changes; the terms do, also while it is prepared.
@@ -16,16 +16,36 @@ pub(super) struct Place {
     terms: Mutex<Terms>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 struct Terms {
     generation: u64,
     scale: Scale,
     queue: QueueBounds,
+    probes: Probes,
+}
+
+/// How a revision is asked whether it is well.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Probes {
+    pub(super) health: Health,
+    /// The host that is asked for.
+    pub(super) host: String,
+}
+
+impl Probes {
+    pub(super) fn of(grant: &Grant) -> Self {
+        Self { health: grant.health.clone(), host: grant.probe_host().to_owned() }
+    }
 }
 
 impl Terms {
     fn of(grant: &Grant, revision: &GrantedRevision) -> Self {
-        Self { generation: grant.generation, scale: revision.scale, queue: grant.queue }
+        Self {
+            generation: grant.generation,
+            scale: revision.scale,
+            queue: grant.queue,
+            probes: Probes::of(grant),
+        }
     }
 }
 
@@ -39,6 +59,10 @@ impl Place {
         }
     }
 
+    pub(super) fn probes(&self) -> Probes {
+        self.terms.lock().probes.clone()
+    }
+
     pub(super) fn number(&self) -> u64 {
         self.cell.number()
     }
@@ -47,7 +71,7 @@ impl Place {
     pub(super) fn deploy(&self, component: Digest, loaded: Option<Arc<Loaded>>) {
         // Held until it is in force, so that new terms come before it or after it.
         let terms = self.terms.lock();
-        self.cell.deploy(Arc::new(self.deployment(component, *terms)), loaded);
+        self.cell.deploy(Arc::new(self.deployment(component, &terms)), loaded);
     }
 
     /// Changes the terms, at once if the component is in force already.
@@ -55,16 +79,16 @@ impl Place {
         let mut terms = self.terms.lock();
         *terms = Terms::of(grant, revision);
         if let Some(deployed) = self.cell.view().deployment {
-            self.cell.rescale(Arc::new(self.deployment(deployed.component, *terms)));
+            self.cell.rescale(Arc::new(self.deployment(deployed.component, &terms)));
         }
     }
 
     /// What would be in force on the terms of the moment.
     pub(super) fn planned(&self, component: Digest) -> Deployment {
-        self.deployment(component, *self.terms.lock())
+        self.deployment(component, &self.terms.lock())
     }
 
-    fn deployment(&self, component: Digest, terms: Terms) -> Deployment {
+    fn deployment(&self, component: Digest, terms: &Terms) -> Deployment {
         Deployment {
             definition: self.definition.clone(),
             component,

@@ -10,9 +10,10 @@ use crate::model::GrantPhase;
 use crate::runtime::{CompileError, LoadError, Loaded};
 
 use super::AgentParts;
+use super::health::{self, ProbeFailed};
 use super::images::ImagesError;
 use super::place::Place;
-use super::report::Reporter;
+use super::report::{Reporter, SERVED};
 
 /// Pauses between attempts at what may succeed later; the last one repeats.
 const RETRY_AFTER: [Duration; 5] = [
@@ -35,6 +36,8 @@ enum Error {
     Compile(#[from] CompileError),
     #[error("{0}")]
     Load(Arc<LoadError>),
+    #[error(transparent)]
+    Probe(#[from] ProbeFailed),
 }
 
 impl Error {
@@ -43,6 +46,7 @@ impl Error {
             Self::Image(error) => error.code(),
             Self::Compile(error) => error.code(),
             Self::Load(error) => error.code(),
+            Self::Probe(error) => error.code(),
         }
     }
 
@@ -53,6 +57,8 @@ impl Error {
             // Released by another service's deployment at this very moment: fetched anew.
             Self::Load(error) if matches!(**error, LoadError::NotCompiled) => true,
             Self::Load(error) => error.is_retryable(),
+            // What the guest needs may come.
+            Self::Probe(_) => true,
         }
     }
 
@@ -68,6 +74,9 @@ impl Error {
         format!("{}{note}{}", said.join(": "), hints.concat())
     }
 }
+
+/// A component that can be instantiated under the limits of its task.
+type Prepared = (Digest, Arc<Loaded>);
 
 /// The worker of one revision.
 pub(super) struct Preparer {
@@ -91,13 +100,12 @@ impl Preparer {
     /// The same for a revision that was in force and whose code is gone.
     pub(super) async fn run_again(self, preparing: Arc<Semaphore>) {
         for attempt in 0.. {
-            let error = {
+            let prepared = {
                 let Ok(_turn) = preparing.acquire().await else { return };
-                match self.prepare().await {
-                    Ok(()) => return,
-                    Err(error) => error,
-                }
+                self.prepare().await
             };
+            // Others are prepared while a guest takes its time to start.
+            let Err(error) = self.put_in_force(prepared).await else { return };
             self.place.cell.give_up();
             if !error.is_retryable() {
                 let message = error.message("");
@@ -125,14 +133,23 @@ impl Preparer {
         true
     }
 
-    async fn prepare(&self) -> Result<(), Error> {
+    async fn prepare(&self) -> Result<Prepared, Error> {
         let component = self.fetch().await?;
         let loaded = self.make_runnable(component).await?;
         let planned = self.place.planned(component);
         let trial = self.parts.runtime.try_out(Arc::clone(&loaded), &planned).await;
         trial.map_err(|error| Error::Load(Arc::new(error)))?;
+        Ok((component, loaded))
+    }
+
+    async fn put_in_force(&self, prepared: Result<Prepared, Error>) -> Result<(), Error> {
+        let (component, loaded) = prepared?;
+        let health = health::start(&self.parts, &self.place, component, &loaded).await?;
         self.place.deploy(component, Some(loaded));
-        self.say(GrantPhase::Ready, None, "requests are served").await;
+        self.say(GrantPhase::Ready, None, SERVED).await;
+        if !health.is_unknown() {
+            self.reporter.health(&self.place, health, None).await;
+        }
         let parts = self.parts.clone();
         let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;
         Ok(())

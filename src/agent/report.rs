@@ -11,8 +11,11 @@ use crate::model::{Grant, GrantPhase, GrantStatus, HealthState, Name, NodeId, Re
 use crate::runtime::{RevisionCell, ServiceCell};
 use crate::store::{self, Cond, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
 
+use super::health::ProbeFailed;
 use super::place::Place;
 
+/// What is said of a revision that can run.
+pub(super) const SERVED: &str = "requests are served";
 /// Longest message in bytes: linkers can be wordy.
 const MESSAGE_BYTES: usize = 4 << 10;
 /// How often a watched service is looked at.
@@ -46,8 +49,8 @@ impl Reporter {
     ) -> Arc<Self> {
         let said = last.iter().flat_map(|status| &status.revisions);
         let revisions = said.map(|revision| {
-            let health = HealthState::Unknown;
-            (revision.number, RevisionStatus { failures: 0, tasks: 0, health, ..revision.clone() })
+            let revision = without_health(revision);
+            (revision.number, RevisionStatus { failures: 0, tasks: 0, ..revision })
         });
         let state = State { generation: 0, revisions: revisions.collect() };
         let (state, writing) = (Mutex::new(state), tokio::sync::Mutex::new(last));
@@ -116,6 +119,40 @@ impl Reporter {
         state.revisions.insert(place.number(), status);
     }
 
+    /// Says what the probes of a revision say now, and why it is ill if it is.
+    pub(super) async fn health(
+        &self,
+        place: &Place,
+        health: HealthState,
+        why: Option<&ProbeFailed>,
+    ) {
+        if let Some(said) = self.state.lock().revisions.get_mut(&place.number()) {
+            *said = RevisionStatus { health, ..without_health(said) };
+            if let Some(why) = why {
+                said.code = Some(why.code().to_owned());
+                said.message = why.to_string();
+            }
+        }
+        self.write().await;
+    }
+
+    /// Counts a failure of a revision that serves.
+    pub(super) async fn failed(&self, place: &Place, why: &ProbeFailed) {
+        if let Some(said) = self.state.lock().revisions.get_mut(&place.number()) {
+            said.failures += 1;
+            said.code = Some(why.code().to_owned());
+            said.message = why.to_string();
+        }
+        self.write().await;
+    }
+
+    /// Forgets what probes said that are not asked any more.
+    pub(super) fn forget_health(&self) {
+        for said in self.state.lock().revisions.values_mut() {
+            *said = without_health(said);
+        }
+    }
+
     /// Writes how everything is now.
     pub(super) async fn write(&self) {
         let mut written = self.writing.lock().await;
@@ -165,6 +202,16 @@ impl Reporter {
             at_ms: clock::unix_ms(),
         }
     }
+}
+
+/// What is said of a revision apart from its probes.
+fn without_health(said: &RevisionStatus) -> RevisionStatus {
+    let mut said = RevisionStatus { health: HealthState::Unknown, ..said.clone() };
+    if said.phase == GrantPhase::Ready {
+        said.code = None;
+        said.message = SERVED.to_owned();
+    }
+    said
 }
 
 fn counted(said: &RevisionStatus, cell: &RevisionCell) -> RevisionStatus {

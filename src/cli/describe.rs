@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::api::{Event, Revision, Rollout, ServiceDetail, ServiceState, Stats, TaskDefinition};
 use crate::clock;
-use crate::model::Name;
+use crate::model::{HealthState, Name};
 
 use super::args;
 use super::client::ApiClient;
@@ -159,7 +159,12 @@ impl Page {
         for status in &detail.status {
             let at = clock::rfc3339(status.at_ms);
             let code = status.code.as_ref().map_or(String::new(), |code| format!(" ({code})"));
-            let text = format!("{}{code} {} {at} {}", status.state, status.task, status.message);
+            let health = match status.health {
+                HealthState::Unknown => String::new(),
+                known => format!(" {known}"),
+            };
+            let (state, task, message) = (status.state, &status.task, &status.message);
+            let text = format!("{state}{code}{health} {task} {at} {message}");
             self.below(&format!("{} ({})", status.node, status.revision), &text);
         }
         if !detail.running.is_empty() {

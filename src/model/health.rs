@@ -154,6 +154,16 @@ pub enum HealthState {
     Unhealthy,
 }
 
+impl fmt::Display for HealthState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        })
+    }
+}
+
 impl HealthState {
     /// Whether nothing is known.
     pub fn is_unknown(&self) -> bool {

@@ -28,6 +28,18 @@ impl<T> Split<T> {
         Self { ends: ends.collect() }
     }
 
+    /// The same with the targets that are ready, which take the shares of the others as well. Where
+    /// none is, all of them are used: whoever fails sometimes is better than nobody.
+    pub fn of_ready(
+        shares: impl IntoIterator<Item = (T, Percent)>,
+        is_ready: impl Fn(&T) -> bool,
+    ) -> Self {
+        let shares: Vec<_> = shares.into_iter().collect();
+        let takes = |(target, share): &(T, Percent)| *share > Percent::NONE && is_ready(target);
+        let fail_open = !shares.iter().any(takes);
+        Self::new(shares.into_iter().filter(|one| fail_open || takes(one)))
+    }
+
     /// The target when there is only one.
     pub fn only(&self) -> Option<&T> {
         match &self.ends[..] {
@@ -81,6 +93,23 @@ mod tests {
             let count = new.count();
             assert!((47..=53).contains(&count), "{count}");
         }
+    }
+
+    #[test]
+    fn the_others_take_what_one_that_is_not_ready_leaves() {
+        let shares = [("a", 20), ("b", 30), ("c", 50), ("spare", 0)];
+        let with = |ready: &[&str]| {
+            let shares = shares.map(|(target, share)| (target, Percent::whole(share)));
+            let split = Split::of_ready(shares, |target| ready.contains(target));
+            let count = |of| (0..1_000).filter(|n| split.nth(*n) == Some(&of)).count() / 10;
+            ["a", "b", "c", "spare"].map(count)
+        };
+        assert_eq!(with(&["a", "b", "c", "spare"]), with(&[]));
+        assert_eq!(with(&["spare"]), with(&[]));
+        assert_eq!(with(&["c"]), [0, 0, 100, 0]);
+        let [a, b, c, spare] = with(&["a", "b"]);
+        assert!((39..=41).contains(&a) && (59..=61).contains(&b), "{a} {b}");
+        assert_eq!((c, spare), (0, 0));
     }
 
     proptest! {

@@ -97,6 +97,11 @@ impl Loaded {
         limits.concurrency.min(fit).max(1)
     }
 
+    /// What was loaded.
+    pub fn digest(&self) -> &Digest {
+        &self.component
+    }
+
     /// Refuses limits under which no instance could start.
     pub fn check_fit(&self, limits: &Limits) -> Result<(), LoadError> {
         let needed = self.initial_bytes + base_bytes(limits);

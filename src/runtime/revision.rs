@@ -40,6 +40,8 @@ pub struct RevisionCell {
     last_task: Arc<AtomicU64>,
     state: Mutex<State>,
     drained: Notify,
+    /// Told when the first task has come or the last one has gone.
+    turned: Notify,
 }
 
 impl std::fmt::Debug for RevisionCell {
@@ -60,8 +62,8 @@ impl RevisionCell {
         shared: Arc<Shared>,
     ) -> Arc<Self> {
         let state = Mutex::new(State::new(rand::random()));
-        let (stats, drained) = (OnceLock::new(), Notify::new());
-        Arc::new(Self { service, number, shared, logs, stats, last_task, state, drained })
+        let (stats, drained, turned) = (OnceLock::new(), Notify::new(), Notify::new());
+        Arc::new(Self { service, number, shared, logs, stats, last_task, state, drained, turned })
     }
 
     /// The service that it belongs to.
@@ -195,6 +197,7 @@ impl RevisionCell {
                 return;
             }
             let retired = state.shrink_to(scale.max as usize);
+            self.has_turned();
             let grants = match &state.component {
                 Component::Loaded(loaded) => {
                     let loaded = Arc::clone(loaded);
@@ -225,6 +228,7 @@ impl RevisionCell {
         for place in places {
             place.answer(Err(Refusal::Moved));
         }
+        self.has_turned();
         self.drained.notify_waiters();
     }
 
@@ -243,6 +247,42 @@ impl RevisionCell {
         }
     }
 
+    /// Completes when it has tasks, or when it has none.
+    pub async fn until_awake(&self, awake: bool) {
+        loop {
+            let notified = self.turned.notified();
+            if self.state.lock().tasks.is_empty() != awake {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Replaces the tasks of a revision that serves by as many new ones. Those that were replaced
+    /// finish the requests that they have.
+    pub fn restart(self: &Arc<Self>, loaded: Arc<Loaded>) {
+        let (grants, _retired, _component) = {
+            let mut state = self.state.lock();
+            let is_same = |deployment: &Arc<Deployment>| deployment.component == *loaded.digest();
+            if !state.deployment.as_ref().is_some_and(is_same) || state.tasks.is_empty() {
+                return;
+            }
+            let had = u32::try_from(state.tasks.len()).unwrap_or(u32::MAX);
+            let idle_since = state.idle_since.filter(|_| state.in_flight == 0);
+            let retired = state.retire_all();
+            let component = std::mem::take(&mut state.component);
+            let grants = state.awake(self, loaded, had);
+            // Nobody asked for anything: the service goes to sleep when it would have.
+            state.idle_since = idle_since.or(state.idle_since);
+            (grants, retired, component)
+        };
+        tell(grants);
+    }
+
+    pub(super) fn with_tasks<T>(&self, look: impl FnOnce(&[Arc<Task>]) -> T) -> T {
+        look(&self.state.lock().tasks)
+    }
+
     /// How it is now.
     pub fn view(&self) -> RevisionView {
         let state = self.state.lock();
@@ -254,6 +294,11 @@ impl RevisionCell {
             loaded: matches!(state.component, Component::Loaded(_)),
             deployment: state.deployment.clone(),
         }
+    }
+
+    /// Whoever waits for tasks, or for their end, looks again.
+    pub(super) fn has_turned(&self) {
+        self.turned.notify_waiters();
     }
 
     fn refusal_in_time(&self) -> Refusal {
@@ -287,6 +332,16 @@ impl RevisionCell {
             (grants, retired)
         };
         drop(retired);
+        tell(grants);
+    }
+
+    /// Gives the place of a probe to whoever waits. For the autoscaler nothing has happened.
+    pub(super) fn release_probe(self: &Arc<Self>, task: &Arc<Task>) {
+        let grants = {
+            let mut state = self.state.lock();
+            task.release_probe();
+            state.serve_waiting(self)
+        };
         tell(grants);
     }
 
@@ -348,6 +403,7 @@ impl RevisionCell {
                     Reaped::Later(due) => due,
                     Reaped::Done(freed) => {
                         drop(state);
+                        cell.has_turned();
                         // Unmapping code takes its time.
                         tokio::task::spawn_blocking(move || drop(freed));
                         return;

@@ -3,7 +3,7 @@
 //! *Invariant:* a revision leaves the split before it stops taking requests. Whoever was sent to
 //! it meanwhile is sent on, so that no request is lost when a revision goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -29,11 +29,19 @@ pub struct ServiceCell {
     logs: Arc<LogBook>,
     stats: OnceLock<Arc<ServiceStats>>,
     split: ArcSwap<Split<Arc<RevisionCell>>>,
+    /// How the requests are to be split, and which revisions are not ready to take theirs.
+    wanted: Mutex<Wanted>,
     /// Requests that were split.
     count: AtomicU32,
     /// Tasks that were started: their numbers are unique within the service.
     tasks: Arc<AtomicU64>,
     revisions: Mutex<BTreeMap<u64, Arc<RevisionCell>>>,
+}
+
+#[derive(Default)]
+struct Wanted {
+    shares: Vec<(u64, Percent)>,
+    unready: BTreeSet<u64>,
 }
 
 impl std::fmt::Debug for ServiceCell {
@@ -50,6 +58,7 @@ impl ServiceCell {
             shared,
             stats: OnceLock::new(),
             split: ArcSwap::from_pointee(Split::new([])),
+            wanted: Mutex::default(),
             count: AtomicU32::new(0),
             tasks: Arc::default(),
             revisions: Mutex::default(),
@@ -97,8 +106,28 @@ impl ServiceCell {
 
     /// Splits the requests that come from now on.
     pub fn split(&self, shares: impl IntoIterator<Item = (u64, Percent)>) {
-        let shares = shares.into_iter().map(|(number, share)| (self.revision(number), share));
-        self.split.store(Arc::new(Split::new(shares)));
+        let mut wanted = self.wanted.lock();
+        wanted.shares = shares.into_iter().collect();
+        self.split_among_ready(&wanted);
+    }
+
+    /// Says whether a revision is ready to take its share. While it is not, those that are take
+    /// it; while none is, all take theirs.
+    pub fn set_ready(&self, number: u64, is_ready: bool) {
+        let mut wanted = self.wanted.lock();
+        let is_new = match is_ready {
+            true => wanted.unready.remove(&number),
+            false => wanted.unready.insert(number),
+        };
+        if is_new {
+            self.split_among_ready(&wanted);
+        }
+    }
+
+    fn split_among_ready(&self, wanted: &Wanted) {
+        let is_ready = |cell: &Arc<RevisionCell>| !wanted.unready.contains(&cell.number());
+        let shares = wanted.shares.iter().map(|(number, share)| (self.revision(*number), *share));
+        self.split.store(Arc::new(Split::of_ready(shares, is_ready)));
     }
 
     /// Lets go of a revision that has finished.
@@ -142,7 +171,7 @@ impl ServiceCell {
 
     /// Takes the service away for good: no more requests, and those that wait are refused.
     pub fn withdraw(&self) {
-        self.split.store(Arc::new(Split::new([])));
+        self.split([]);
         self.revisions().iter().for_each(|revision| revision.withdraw());
     }
 

@@ -104,10 +104,9 @@ impl State {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let random = mixed ^ (mixed >> 31);
         let picked = power_of_two(self.tasks.len(), random, |i| self.tasks[i].in_flight())?;
-        let room = |task: &Arc<Task>| task.in_flight() < task.concurrency;
-        match room(&self.tasks[picked]) {
+        match self.tasks[picked].has_room() {
             true => Some(picked),
-            false => self.tasks.iter().position(room),
+            false => self.tasks.iter().position(|task| task.has_room()),
         }
     }
 
@@ -194,6 +193,9 @@ impl State {
     fn start_task(&mut self, cell: &RevisionCell, loaded: Arc<Loaded>) {
         let Some(deployment) = self.deployment.clone() else { return };
         self.tasks.push(Task::start(cell.next_task(), deployment, loaded));
+        if self.tasks.len() == 1 {
+            cell.has_turned();
+        }
     }
 
     /// Hands free places to those that wait, in the order in which they came.

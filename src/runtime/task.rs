@@ -23,6 +23,8 @@ pub(super) struct Task {
     pub(super) concurrency: u32,
     /// Changed only under the service's lock.
     in_flight: AtomicU32,
+    /// Probes that take a place beside the requests.
+    probes: AtomicU32,
     started_at_ms: u64,
 }
 
@@ -40,12 +42,17 @@ impl Task {
             deployment,
             loaded,
             in_flight: AtomicU32::new(0),
+            probes: AtomicU32::new(0),
             started_at_ms: clock::unix_ms(),
         })
     }
 
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight() + self.probes.load(Ordering::Relaxed) < self.concurrency
     }
 
     /// One more request for `cell`, whose lock is held.
@@ -55,7 +62,27 @@ impl Task {
         cold_start: Option<Duration>,
     ) -> Slot {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Slot { task: Arc::clone(self), cell: Arc::clone(cell), waited: Duration::ZERO, cold_start }
+        self.slot(cell, cold_start, false)
+    }
+
+    /// One more probe. It takes a place, because its instance needs one, and counts as no request.
+    pub(super) fn take_for_probe(self: &Arc<Self>, cell: &Arc<RevisionCell>) -> Slot {
+        self.probes.fetch_add(1, Ordering::Relaxed);
+        self.slot(cell, None, true)
+    }
+
+    fn slot(
+        self: &Arc<Self>,
+        cell: &Arc<RevisionCell>,
+        cold_start: Option<Duration>,
+        is_probe: bool,
+    ) -> Slot {
+        let (task, cell) = (Arc::clone(self), Arc::clone(cell));
+        Slot { task, cell, is_probe, waited: Duration::ZERO, cold_start }
+    }
+
+    pub(super) fn release_probe(&self) {
+        self.probes.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// One request less; returns how many are left.
@@ -79,6 +106,7 @@ impl Task {
 pub struct Slot {
     pub(super) task: Arc<Task>,
     cell: Arc<RevisionCell>,
+    is_probe: bool,
     /// How long the request waited for the slot; zero if there was one at once.
     pub waited: Duration,
     /// How long the start took that this request had to wait for.
@@ -114,6 +142,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.cell.release(&self.task);
+        match self.is_probe {
+            true => self.cell.release_probe(&self.task),
+            false => self.cell.release(&self.task),
+        }
     }
 }

@@ -14,6 +14,7 @@ mod node_bad_input;
 mod node_cache;
 mod node_changes;
 mod node_full_disk;
+mod node_health;
 mod node_languages;
 mod node_machine;
 mod node_outcomes;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::clock;
-use crate::model::{self, Percent};
+use crate::model::{self, HealthState, Percent};
 
 use super::service::ServiceState;
 
@@ -113,6 +113,10 @@ pub struct Status {
     pub code: Option<String>,
     /// What happened.
     pub message: String,
+    /// What its probes said last: `unknown`, `healthy` or `unhealthy`.
+    #[serde(default)]
+    #[schema(value_type = String, example = "healthy")]
+    pub health: HealthState,
     /// When, as milliseconds since the Unix epoch.
     pub at_ms: u64,
 }
@@ -172,6 +176,7 @@ impl Status {
             task: revision.definition.to_string(),
             code: revision.code.clone(),
             message: revision.message.clone(),
+            health: revision.health,
             at_ms: status.at_ms,
         };
         status.revisions.iter().map(one).collect()

@@ -216,7 +216,8 @@ fn mistakes_in_probes_are_all_found() {
     let text = "[service.a.health]\nlivenessProbe = { path = '/' }\n\
                 startup = { periodSeconds = 10, failureThreshold = 3 }\n\
                 liveness = { path = 'healthz', timeout = 1, delay = '2h' }\n\
-                readiness = { path = '/a b', interval = '1ms', failures = 0, successThreshold = 1 }\n\
+                readiness = { path = '/a b', interval = '1ms', failures = 0, \
+                successThreshold = 1 }\n\
                 [service.b]\nhealth = '/healthz'\n[service.c.health]\npath = '/healthz'\n\
                 [service.d]\nlivenessProbe = 1\n";
     let found = problems(text, Format::Toml);

@@ -146,7 +146,8 @@ fn values() -> impl Strategy<Value = Value> {
         prop_oneof![
             3 => prop::sample::select(vec![
                 "task", "service", "image", "component", "cpu", "memory", "fuel", "timeout",
-                "env", "limits", "route", "scale", "queue", "health", "readiness", "path", "min", "max", "idle", "depth", "a",
+                "env", "limits", "route", "scale", "queue", "health",
+                "readiness", "path", "min", "max", "idle", "depth", "a",
             ])
             .prop_map(str::to_owned),
             1 => any::<String>(),
