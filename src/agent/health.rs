@@ -195,12 +195,15 @@ impl Prober {
             return false;
         }
         let (service, revision) = (&self.place.service, self.place.number());
-        match self.parts.loader.load(deployed.component).await {
-            Ok(loaded) => self.place.cell.restart(loaded),
-            Err(error) => tracing::warn!(%service, revision, %error, "the tasks stay"),
-        }
-        tracing::warn!(%service, revision, last, "tasks were replaced: the liveness probe failed");
-        let why = format!("the tasks were replaced, because the liveness probe failed: {last}");
+        let done = match self.parts.loader.load(deployed.component).await {
+            Ok(loaded) => {
+                self.place.cell.restart(loaded);
+                "its tasks were replaced".to_owned()
+            }
+            Err(error) => format!("its tasks cannot be replaced ({error})"),
+        };
+        tracing::warn!(%service, revision, last, done, "the liveness probe failed");
+        let why = format!("the liveness probe failed: {last}; {done}");
         self.reporter.failed(&self.place, &ProbeFailed(why)).await;
         true
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use registry::Digest;
 use tokio::sync::Semaphore;
 
-use crate::model::GrantPhase;
+use crate::model::{GrantPhase, HealthState};
 use crate::runtime::{CompileError, LoadError, Loaded};
 
 use super::AgentParts;
@@ -144,7 +144,11 @@ impl Preparer {
 
     async fn put_in_force(&self, prepared: Result<Prepared, Error>) -> Result<(), Error> {
         let (component, loaded) = prepared?;
-        let health = health::start(&self.parts, &self.place, component, &loaded).await?;
+        // What started once has only lost its compiled code: requests wait for it.
+        let health = match self.place.cell.view().deployment {
+            Some(_) => HealthState::Unknown,
+            None => health::start(&self.parts, &self.place, component, &loaded).await?,
+        };
         self.place.deploy(component, Some(loaded));
         self.say(GrantPhase::Ready, None, SERVED).await;
         if !health.is_unknown() {

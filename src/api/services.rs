@@ -180,8 +180,10 @@ fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail
     let running = running.collect();
     let stats = cell.as_ref().and_then(|cell| cell.stats_if_any().map(|s| s.snapshot()));
     let logs = cell.as_ref().map(|cell| cell.logs());
+    let wanted = overview.snapshot.services.get(name);
     Some(ServiceDetail {
         definition: definition.map(Into::into),
+        health: wanted.map_or_else(model::Health::default, |wanted| wanted.health.clone()),
         status: overview.reports(name).flat_map(Status::all).collect(),
         rollout: rollout.map(Into::into),
         revisions: overview.kept(name),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::api::{Event, Revision, Rollout, ServiceDetail, ServiceState, Stats, TaskDefinition};
 use crate::clock;
-use crate::model::{HealthState, Name};
+use crate::model::{Health, HealthState, Name};
 
 use super::args;
 use super::client::ApiClient;
@@ -47,6 +47,7 @@ fn page(detail: &ServiceDetail) -> String {
     let scale = &service.scale;
     page.line("scale", &format!("min {} · max {} · idle {}", scale.min, scale.max, scale.idle));
     page.line("queue", &format!("depth {} · wait {}", service.queue.depth, service.queue.wait));
+    page.health(&detail.health);
     page.line(
         "now",
         &format!(
@@ -120,6 +121,19 @@ impl Page {
         self.below("handles", &host);
         for (name, value) in &definition.env {
             self.below("env", &format!("{name}={}", crate::telemetry::sanitise(value.as_bytes())));
+        }
+    }
+
+    fn health(&mut self, health: &Health) {
+        let probes = [
+            ("startup", &health.startup),
+            ("liveness", &health.liveness),
+            ("readiness", &health.readiness),
+        ];
+        for (name, probe) in probes {
+            if let Some(probe) = probe {
+                self.line(name, &probe.to_string());
+            }
         }
     }
 

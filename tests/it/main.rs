@@ -20,6 +20,7 @@ mod node_machine;
 mod node_outcomes;
 mod node_registries;
 mod node_routes;
+mod probes;
 mod requests;
 mod rollouts;
 mod scale;

@@ -122,6 +122,7 @@ async fn a_service_of_which_nothing_is_ready_goes_on_serving() {
     assert_eq!(node.get("web.localhost", "/").await.0, 200);
     let page = node.wharf(&["describe", "web"]).ok().stdout;
     assert!(page.contains("unhealthy"), "{page}");
+    assert!(page.contains("readiness   GET /?name=NO · interval 100ms · timeout 1s"), "{page}");
     // Without the probe nothing is known, and nothing is wrong.
     node.apply(&manifest("", "scale = { min = 1, max = 1 }"));
     let report = wait_for_health(&node, "unknown");

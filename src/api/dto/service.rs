@@ -154,6 +154,10 @@ pub struct ServiceDetail {
     /// What it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<TaskDefinition>,
+    /// How it is asked whether it is well, as in its manifest.
+    #[serde(default, skip_serializing_if = "model::Health::is_none")]
+    #[schema(value_type = Object)]
+    pub health: model::Health,
     /// What each node reports, revision by revision.
     pub status: Vec<Status>,
     /// The deployment that is under way, or was last.
