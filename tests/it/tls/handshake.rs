@@ -5,9 +5,13 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{front, with_certificates};
-use crate::support::{Front, Pair, Raw, exchange, last_get, shake_hands, tls_client, within};
+use crate::support::{
+    Front, Pair, Raw, ServiceOptions, exchange, guest, last_get, shake_hands, shake_hands_on,
+    tls_client, within,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_certificate_is_that_of_the_name() {
@@ -83,14 +87,13 @@ async fn http_2_is_chosen_by_the_handshake() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_bodies_pass_both_ways() {
     let (front, pair) = front(|_, _| {}).await;
-    front.deploy("echo", &crate::support::guest("echo"), Default::default()).await;
+    front.deploy("echo", &guest("echo"), ServiceOptions::default()).await;
     let config = tls_client(&[&pair], &["http/1.1"]);
     let stream = shake_hands(front.https.expect("TLS"), "env.test", config).await;
     let mut stream = stream.expect("a handshake");
     let body = "0123456789abcdef".repeat(64 << 10);
     let head = "POST / HTTP/1.1\r\nhost: echo.test\r\nconnection: close\r\ncontent-length";
     let answer = {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (mut read, mut write) = tokio::io::split(&mut stream);
         let mut answer = Vec::new();
         let request = format!("{head}: {}\r\n\r\n{body}", body.len());
@@ -144,6 +147,18 @@ async fn a_handshake_that_does_not_come_is_not_waited_for() {
     for mut raw in slow {
         within("the connection ends", raw.rest()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_take_its_response_is_closed() {
+    let (front, pair) = front(|config, _| config.idle_timeout = Duration::from_millis(300)).await;
+    front.deploy("half", &guest("half-response"), ServiceOptions::default()).await;
+    let stream = Raw::connect_narrow(front.https.expect("TLS")).await.into_stream();
+    let config = tls_client(&[&pair], &["http/1.1"]);
+    let mut stream = shake_hands_on(stream, "env.test", config).await.expect("a handshake");
+    let request = last_get("half", "/long", "x-request-id: full\r\n");
+    stream.write_all(request.as_bytes()).await.expect("taken");
+    assert_eq!(front.access_line("full").await["code"], "client-stalled");
 }
 
 #[tokio::test(flavor = "multi_thread")]
