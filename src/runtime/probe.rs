@@ -105,7 +105,8 @@ impl Runtime {
         let exchange = Exchange::begin(start, None);
         let request = request(probe, host);
         let asked = exchange.clone();
-        let invocation = Invocation { slot, request, exchange: asked, clean_trailers: |_| {} };
+        let invocation =
+            Invocation { slot, request, exchange: asked, clean_trailers: |_| {}, secure: false };
         let deadline = tokio::time::Instant::from_std(clock::now()) + probe.timeout;
         match tokio::time::timeout_at(deadline, self.invoke(invocation)).await {
             Ok(Ok(reply)) => {
