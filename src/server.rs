@@ -178,8 +178,9 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     let parts = Parts { store: store.clone(), runtime, routes, api_address, unparsed };
     let Assembled { agent, routed, api, ready, registry } =
         assemble(&config, &machine, parts, shutdown.clone())?;
-    let control = tokio::spawn(Control::new(store).run(shutdown.clone()));
-    let agent = tokio::spawn(agent.run(shutdown.clone()));
+    let control = Control::new(store).run(shutdown.clone());
+    let control = tokio::spawn(vital("control plane", control, ready.clone()));
+    let agent = tokio::spawn(vital("agent", agent.run(shutdown.clone()), ready.clone()));
     let api = tokio::spawn(api_listener.run(Arc::new(ApiService::from(api)), shutdown.clone()));
     let hazard = tokio::spawn(watch_hazard(engine, shutdown.clone()));
     let collect = tokio::spawn(collect_garbage(registry, shutdown.clone()));
@@ -340,6 +341,19 @@ fn prepare_folder(path: &Path) -> Result<(), ServeError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| ServeError::DataDir { path: path.to_owned(), source })
+}
+
+/// Runs a part without which the node only goes on with what it has. Should it end by a fault, the
+/// node says that it is not ready, so that whoever watches it starts it again.
+async fn vital(
+    name: &str,
+    part: impl Future<Output = ()> + Send + 'static,
+    ready: Arc<AtomicBool>,
+) {
+    if let Err(panic) = tokio::spawn(part).await {
+        ready.store(false, Ordering::Release);
+        tracing::error!(%panic, "the {name} died: the node has to be started again");
+    }
 }
 
 /// Removes what nothing refers to from the embedded registry.

@@ -73,10 +73,18 @@ impl Held {
         let images = self.grant.revisions.iter().map(|revision| revision.definition.manifest);
         let images = images.chain(self.grant.kept.iter().copied()).collect();
         self.parts.granted.lock().insert(self.grant.service.clone(), images);
+        let mut replaced = Vec::new();
         for revision in &self.grant.revisions {
             match self.workers.get(&revision.number) {
-                Some(worker) => worker.place.change(&self.grant, revision),
-                None => {
+                Some(worker) if worker.place.definition == revision.definition => {
+                    worker.place.change(&self.grant, revision);
+                }
+                earlier => {
+                    // A service that was deleted and made again counts its revisions anew.
+                    if let Some(earlier) = earlier {
+                        replaced.push(Arc::clone(&earlier.place.cell));
+                        self.service.take_out(&earlier.place.cell);
+                    }
                     let cell = self.service.revision(revision.number);
                     let place = Arc::new(Place::new(&self.grant, revision, cell));
                     let worker = self.start(place);
@@ -92,6 +100,7 @@ impl Held {
         let placed = |number: &u64| self.grant.revision(*number).is_some();
         let gone: Vec<u64> =
             self.workers.keys().filter(|number| !placed(number)).copied().collect();
+        replaced.into_iter().for_each(|cell| self.let_go(cell));
         for number in gone {
             if let Some(worker) = self.workers.remove(&number) {
                 self.let_go(Arc::clone(&worker.place.cell));
@@ -159,7 +168,7 @@ impl Held {
 
     /// Lets a revision finish what it has.
     fn let_go(&self, cell: Arc<RevisionCell>) {
-        cell.withdraw();
+        self.service.let_go(&cell);
         let (parts, service) = (self.parts.clone(), Arc::clone(&self.service));
         tokio::spawn(async move {
             if tokio::time::timeout(DRAIN, cell.drained()).await.is_err() {

@@ -73,10 +73,18 @@ impl Overview {
         let rollout = self.snapshot.rollouts.get(&service.name);
         let blocked = self.why(&service.name);
         let reports: Vec<&GrantStatus> = self.reports(&service.name).collect();
-        let (state, code, message) = state(rollout, blocked, &reports);
         let parts = rollout.map_or_else(Vec::new, |rollout| rollout::parts(service, rollout));
         let most = parts.iter().max_by_key(|part| part.share);
-        let ready = |number| rollout::observe(reports.iter().copied(), number).ready;
+        let has_place = |number| parts.iter().any(|part| part.revision == number);
+        let number = rollout.map(|rollout| rollout.revision).filter(|number| has_place(*number));
+        // Where its owner gives the latest revision nothing, what serves instead tells the state.
+        let number = number.or(most.map(|part| part.revision)).unwrap_or_default();
+        let (state, code, message) = state(rollout, number, blocked, &reports);
+        let ready = |number| {
+            let kept = self.snapshot.revisions.get(&(service.name.clone(), number));
+            let definition = kept.map(|revision| &revision.definition.id);
+            rollout::observe(reports.iter().copied(), number, definition).ready
+        };
         let serving = most.filter(|part| ready(part.revision)).and_then(|part| {
             let key = (service.name.clone(), part.revision);
             Some(self.snapshot.revisions.get(&key)?.definition.id.to_string())
@@ -133,6 +141,7 @@ impl Overview {
 /// How far a service is: its deployment decides, and of the nodes the one that is furthest behind.
 fn state(
     rollout: Option<&Rollout>,
+    number: u64,
     blocked: Option<String>,
     reports: &[&GrantStatus],
 ) -> (ServiceState, Option<String>, String) {
@@ -152,7 +161,6 @@ fn state(
     }
     let of_new = |report: &&GrantStatus| {
         let is_current = report.generation >= rollout.version;
-        let number = rollout.revision;
         report.revisions.iter().find(|one| one.number == number && is_current).cloned()
     };
     let behind = |status: &RevisionStatus| match status.phase {
@@ -210,7 +218,7 @@ mod tests {
         };
         let mut rollout = rollout::begin(None, request);
         rollout.stage = Stage::Completed;
-        let of = |reports: &[&GrantStatus]| state(Some(&rollout), None, reports).0;
+        let of = |reports: &[&GrantStatus]| state(Some(&rollout), 2, None, reports).0;
         assert_eq!(of(&[]), ServiceState::Pending);
         assert_eq!(of(&[&report("a", 1, GrantPhase::Ready)]), ServiceState::Pending);
         let ready = report("a", 2, GrantPhase::Ready);
@@ -219,7 +227,7 @@ mod tests {
         assert_eq!(of(&[&ready, &compiling]), ServiceState::Compiling);
         let failed = report("c", 2, GrantPhase::Failed);
         assert_eq!(of(&[&ready, &compiling, &failed]), ServiceState::Failed);
-        let blocked = state(Some(&rollout), Some("why".to_owned()), &[&ready]);
+        let blocked = state(Some(&rollout), 2, Some("why".to_owned()), &[&ready]);
         assert_eq!(blocked, (ServiceState::Blocked, None, "why".to_owned()));
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 
 use crate::clock;
 use crate::model::{self, DeployPolicy, Name, Order, Strategy};
@@ -18,6 +18,7 @@ use super::dto::{Revision, Rollout, RolloutAction, RolloutOrder};
 use super::failure::Failure;
 use super::overview::Overview;
 use super::problem::Problem;
+use super::segment::Segment;
 use super::services::{named, not_found, read_record};
 
 /// How often an order starts again because the deployment went on meanwhile.
@@ -37,7 +38,7 @@ const ROUNDS: usize = 10;
 )]
 pub(super) async fn revisions(
     State(node): Shared,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Json<Vec<Revision>>, Failure> {
     let store = &*node.parts.store;
     let name = named(store, &text).await?;
@@ -79,7 +80,7 @@ pub(super) async fn all_revisions(State(node): Shared) -> Result<Json<Vec<Revisi
 )]
 pub(super) async fn status(
     State(node): Shared,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Json<Rollout>, Failure> {
     let store = &*node.parts.store;
     let name = named(store, &text).await?;
@@ -107,7 +108,7 @@ pub(super) async fn status(
 )]
 pub(super) async fn order(
     State(node): Shared,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Rollout>, Failure> {
     let body = body.map_err(|error| too_large_or_broken(&error))?;

@@ -51,6 +51,9 @@ impl Control {
         let mut watch: Option<WatchStream> = None;
         let mut clock: Option<SteadyClock> = None;
         loop {
+            if clock.is_none() {
+                commit::begin_stages_anew(&*self.store).await?;
+            }
             let seen = observe(&*self.store).await?;
             let now_ms = clock.get_or_insert_with(|| clock_after(&seen.snapshot)).now_ms();
             let plan = self.pass(&seen, now_ms).await?;
@@ -81,7 +84,7 @@ impl Control {
             // A fault of the planner. What is in force stays, and is better than the plan.
             tracing::error!(?violations, "the plan is not carried out");
         } else if !plan.is_empty() {
-            commit::commit(&*self.store, &plan, &seen.rollouts_changed).await?;
+            commit::commit(&*self.store, &plan, seen).await?;
         }
         Ok(plan)
     }

@@ -215,7 +215,7 @@ pub struct Rollout {
     pub policy: DeployPolicy,
     /// How far it is.
     pub stage: Stage,
-    /// When the stage began, by the control plane's clock.
+    /// When the stage began, by the control plane's clock; 0 until the control plane has seen it.
     pub since_ms: u64,
     /// Time that the stage had taken when it was paused, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -20,6 +20,8 @@ pub enum Violation {
     Unknown(NodeId, Name),
     /// A node would not send all requests somewhere.
     Shares(NodeId, Name),
+    /// A node would be given bounds that no number of tasks is within.
+    Bounds(NodeId, Name),
     /// A node would be given something that it takes for older than what it has.
     Backwards(NodeId, Name),
     /// The last good revision would lose requests to one that has not proved itself, or that has
@@ -84,6 +86,9 @@ fn check_grant(
     });
     if !known {
         wrong(Violation::Unknown);
+    }
+    if grant.revisions.iter().any(|revision| revision.scale.check().is_err()) {
+        wrong(Violation::Bounds);
     }
     let sum: u32 = grant.revisions.iter().map(|revision| revision.share.basis_points()).sum();
     if sum != Percent::ALL.basis_points() {

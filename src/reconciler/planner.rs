@@ -87,9 +87,13 @@ fn further(
     now_ms: u64,
 ) -> (Rollout, Option<u64>) {
     let reports = || reports(snapshot, &service.name);
-    let new = rollout::observe(reports(), rollout.revision);
+    let observe = |number: u64| {
+        let kept = snapshot.revisions.get(&(service.name.clone(), number));
+        rollout::observe(reports(), number, kept.map(|revision| &revision.definition.id))
+    };
+    let new = observe(rollout.revision);
     let old = rollout.stable.filter(|stable| *stable != rollout.revision);
-    let old = old.map(|old| rollout::observe(reports(), old));
+    let old = old.map(observe);
     let next = rollout::advance(rollout, &service.scale, &new, old.as_ref(), now_ms);
     (next.rollout, next.wake_at_ms)
 }

@@ -8,6 +8,7 @@ use crate::model::{
 
 use super::judge;
 use super::observed::Observed;
+use super::parts::kept_tasks;
 use super::rolling::Bounds;
 
 /// How long a stage may take without anything happening before the deployment has failed: the
@@ -58,6 +59,11 @@ impl Step<'_> {
     /// Takes one step, or returns that there is none.
     fn take(&mut self) -> bool {
         let is_over = self.rollout.stage.is_over();
+        if self.rollout.since_ms == 0 && self.now_ms > 0 && !is_over {
+            // It has just begun, or a control plane that starts again counts its stage anew.
+            self.rollout.since_ms = self.now_ms;
+            return true;
+        }
         if let Some(order) = self.rollout.order.take() {
             if !is_over {
                 self.obey(order);
@@ -124,11 +130,12 @@ impl Step<'_> {
             self.complete();
             return true;
         };
-        let Some(tasks) = self.rollout.tasks else {
+        if self.rollout.tasks.is_none() {
             // The autoscaler owns the count: the new revision inherits it, not the minimum.
-            self.rollout.tasks = Some(old.tasks.clamp(self.scale.min, self.scale.max));
+            self.rollout.tasks = Some(old.tasks.max(self.scale.min).min(self.scale.max));
             return true;
-        };
+        }
+        let tasks = kept_tasks(self.scale, &self.rollout);
         let first = match self.rollout.policy.strategy {
             // A rolling deployment may have to stop old tasks before it starts new ones.
             Strategy::Rolling { .. } | Strategy::AllAtOnce => 0,
@@ -179,7 +186,7 @@ impl Step<'_> {
     }
 
     fn roll(&mut self, counts: TaskCounts) -> bool {
-        if self.new.tasks < counts.new {
+        if self.new.tasks < counts.new.min(self.scale.max) {
             return self.give_up_in_time();
         }
         let Some(bounds) = self.rolling_bounds() else {
@@ -195,7 +202,8 @@ impl Step<'_> {
 
     fn rolling_bounds(&self) -> Option<Bounds> {
         match (self.rollout.policy.strategy, self.rollout.tasks) {
-            (Strategy::Rolling { min_healthy, max_healthy }, Some(tasks)) => {
+            (Strategy::Rolling { min_healthy, max_healthy }, Some(_)) => {
+                let tasks = kept_tasks(self.scale, &self.rollout);
                 Some(Bounds::new(tasks, min_healthy, max_healthy))
             }
             _ => None,
@@ -204,7 +212,7 @@ impl Step<'_> {
 
     /// A step of a rolling deployment. The shares follow the tasks that are there already.
     fn roll_to(&mut self, counts: TaskCounts) {
-        let there = self.new.tasks.min(counts.new);
+        let there = self.new.tasks.min(counts.new).max(u32::from(counts.old == 0));
         let share = Percent::ratio(there, there + counts.old);
         self.enter(Stage::Shifting { share, tasks: Some(counts) });
         let revision = self.rollout.revision;

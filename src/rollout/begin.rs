@@ -33,7 +33,7 @@ pub fn begin(before: Option<&Rollout>, request: Request) -> Rollout {
         stable: before.filter(|_| !anew).and_then(stable),
         policy,
         stage: Stage::Preparing,
-        since_ms: now_ms,
+        since_ms: 0,
         paused_after_ms: None,
         order: None,
         tasks: None,

@@ -59,8 +59,12 @@ fn alarm(rollout: &Rollout, new: &Observed, old: &Observed) -> Option<String> {
         return None;
     }
     let rate = share(answered(new.errors, since.new_errors), requests);
-    let old_requests = answered(old.requests, since.old_requests);
-    let old_rate = share(answered(old.errors, since.old_errors), old_requests);
+    let old_rate = match answered(old.requests, since.old_requests) {
+        // In a bake it has no requests: what it did before is what there is to compare with.
+        0 if old.requests == 0 => return None,
+        0 => share(old.errors, old.requests),
+        requests => share(answered(old.errors, since.old_errors), requests),
+    };
     if rate > old_rate.plus(alarm.errors) {
         return Some(format!(
             "{rate} of its {requests} requests failed, {old_rate} of those of the old revision"

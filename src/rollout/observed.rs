@@ -1,6 +1,6 @@
 //! What the nodes see of a revision, together.
 
-use crate::model::{Failure, GrantPhase, GrantStatus};
+use crate::model::{Failure, GrantPhase, GrantStatus, RevisionStatus, TaskDefinitionId};
 
 use super::judge::Cause;
 
@@ -27,9 +27,16 @@ pub struct Observed {
     pub p99_us: u64,
 }
 
-/// Adds up what was reported about the revision.
-pub fn observe<'a>(reports: impl IntoIterator<Item = &'a GrantStatus>, revision: u64) -> Observed {
-    let of = |report: &'a GrantStatus| report.revisions.iter().find(|one| one.number == revision);
+/// Adds up what was reported about the revision, which runs `definition`: of a service that was
+/// deleted and made again there may be reports about another one of the same number.
+pub fn observe<'a>(
+    reports: impl IntoIterator<Item = &'a GrantStatus>,
+    revision: u64,
+    definition: Option<&TaskDefinitionId>,
+) -> Observed {
+    let is_it =
+        |one: &&RevisionStatus| one.number == revision && Some(&one.definition) == definition;
+    let of = |report: &'a GrantStatus| report.revisions.iter().find(is_it);
     let mut all = Observed { ready: true, ..Observed::default() };
     let mut any = false;
     for status in reports.into_iter().filter_map(of) {

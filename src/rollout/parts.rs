@@ -23,6 +23,10 @@ pub fn parts(service: &Service, rollout: &Rollout) -> Vec<Part> {
         latest.iter().for_each(|part| parts.add(part.revision, part.share, None, part.scale));
         return parts.0;
     }
+    if !rollout.stage.is_over() {
+        // A deployment goes on even where its owner gives the latest revision nothing.
+        latest.iter().for_each(|part| parts.add(part.revision, Percent::NONE, None, part.scale));
+    }
     for target in &service.traffic {
         if let Some(revision) = target.revision {
             parts.add(revision, target.percent, target.tag.as_ref(), service.scale);
@@ -68,7 +72,7 @@ fn latest(service: &Service, rollout: &Rollout) -> Vec<Part> {
     };
     let (old_scale, new_scale) = scales(service.scale, rollout);
     let mut parts = Vec::new();
-    if new_share < Percent::ALL || rollout.stage == Stage::Baking {
+    if new_share < Percent::ALL || !rollout.stage.is_over() {
         parts.push(part(stable, new_share.rest(), old_scale));
     }
     if new_share > Percent::NONE || !rollout.stage.is_over() {
@@ -77,13 +81,21 @@ fn latest(service: &Service, rollout: &Rollout) -> Vec<Part> {
     parts
 }
 
+/// Tasks that the new revision is brought to. The bounds may have changed since they were counted.
+pub(super) fn kept_tasks(scale: &Scale, rollout: &Rollout) -> u32 {
+    rollout.tasks.unwrap_or(scale.min).max(scale.min).min(scale.max)
+}
+
 /// How many tasks the old and the new revision may have.
 fn scales(scale: Scale, rollout: &Rollout) -> (Scale, Scale) {
-    let kept = rollout.tasks.unwrap_or(scale.min);
+    let kept = kept_tasks(&scale, rollout);
     match rollout.stage {
         Stage::Completed | Stage::Failed { .. } | Stage::Aborted => (scale, scale),
         Stage::Shifting { tasks: Some(TaskCounts { new, old }), .. } => {
-            let bound = |tasks: u32| Scale { min: tasks, max: tasks.max(1), ..scale };
+            let bound = |tasks: u32| {
+                let tasks = tasks.min(scale.max);
+                Scale { min: tasks, max: tasks.max(1), ..scale }
+            };
             (bound(old), bound(new))
         }
         Stage::Preparing => {
@@ -116,5 +128,6 @@ impl Parts {
         part.share = part.share.plus(share);
         part.tags.extend(tag.cloned());
         part.scale.min = part.scale.min.max(scale.min);
+        part.scale.max = part.scale.max.max(scale.max);
     }
 }

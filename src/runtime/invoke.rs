@@ -22,7 +22,7 @@ use super::drive::{Driven, ReplySender, Terms, drive};
 use super::engine::Engine;
 use super::host::Host;
 use super::loader::{LoadError, Loaded};
-use super::memory::{Budget, InstanceMemory, base_bytes};
+use super::memory::{Budget, InstanceMemory, base_bytes, prepaid_bytes};
 use super::outcome::classify;
 use super::reply::{Reply, StopGuest};
 use super::task::Slot;
@@ -248,7 +248,8 @@ fn note(logs: &LogBook, task: u64, exchange: &Exchange, code: Code, detail: &str
 }
 
 fn begin_memory(limits: &Limits, task: Arc<Budget>, node: Arc<Budget>) -> Option<InstanceMemory> {
-    InstanceMemory::begin(base_bytes(limits), limits.instance_memory.0, task, node)
+    let (base, prepaid) = (base_bytes(limits), prepaid_bytes(limits));
+    InstanceMemory::begin(base, prepaid, limits.instance_memory.0, task, node)
 }
 
 fn new_store(engine: &Engine, host: Host, limits: &Limits) -> Result<Store<Host>, String> {

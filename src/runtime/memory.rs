@@ -14,6 +14,11 @@ const HANDLE_BYTES: u64 = 256;
 /// Most bytes of body that are on their way at once: a frame of the request, and of the response
 /// two chunks that the guest wrote, one that is held and one that the connection was given.
 const BODY_BYTES: u64 = 5 * (64 << 10);
+/// What the host may keep of a response that is not sent yet: two chunks and its trailers.
+pub(super) fn prepaid_bytes(limits: &Limits) -> u64 {
+    UNCOUNTED_BYTES + 2 * (64 << 10) + limits.headers.0
+}
+
 /// What the host may keep beyond what was counted last, before it counts again.
 const UNCOUNTED_BYTES: u64 = 64 << 10;
 
@@ -95,7 +100,16 @@ pub(super) struct InstanceMemory {
 
 impl InstanceMemory {
     /// Begins with `base` bytes charged for the host; `None` if not even those fit.
-    pub(super) fn begin(base: u64, max: u64, task: Arc<Budget>, node: Arc<Budget>) -> Option<Self> {
+    ///
+    /// `prepaid` of them are for what the host keeps beyond the bytes under way: the response's
+    /// body and fields, as every guest makes them.
+    pub(super) fn begin(
+        base: u64,
+        prepaid: u64,
+        max: u64,
+        task: Arc<Budget>,
+        node: Arc<Budget>,
+    ) -> Option<Self> {
         let mut memory = Self {
             used: 0,
             peak: 0,
@@ -104,14 +118,14 @@ impl InstanceMemory {
             task,
             node,
             denied: None,
-            prepaid: UNCOUNTED_BYTES,
+            prepaid,
             charged_for_host: 0,
         };
         memory.charge(base).then_some(memory)
     }
 
     /// The host keeps up to `bytes` more. `count` tells how much it keeps in all; it is asked
-    /// only when what was charged may not suffice, and then a quarter more is charged, so that
+    /// before they are kept, when what was charged may not suffice, and then a quarter more is charged, so that
     /// counting costs a constant for each byte that is kept.
     pub(super) fn host_keeps(
         &mut self,
@@ -122,7 +136,7 @@ impl InstanceMemory {
             self.prepaid = left;
             return Ok(());
         }
-        let kept = count();
+        let kept = count().saturating_add(bytes);
         let spare = UNCOUNTED_BYTES.max(kept / 4);
         // The first of the spare bytes are part of the base.
         let wanted = kept + spare - UNCOUNTED_BYTES;
@@ -239,7 +253,7 @@ mod tests {
     const BASE: u64 = 256 << 10;
 
     fn begin(max: u64, task: &Arc<Budget>, node: &Arc<Budget>) -> Option<InstanceMemory> {
-        InstanceMemory::begin(BASE, max, task.clone(), node.clone())
+        InstanceMemory::begin(BASE, UNCOUNTED_BYTES, max, task.clone(), node.clone())
     }
 
     #[test]
@@ -291,10 +305,11 @@ mod tests {
         assert_eq!(task.used(), BASE);
         memory.host_keeps(1, || MIB).expect("fits");
         assert!(task.used() >= BASE + MIB, "what was counted is charged");
-        memory.host_keeps(MIB, || 0).expect("fits");
-        assert_eq!(task.used(), BASE, "and given back when it is gone");
-        assert!(memory.host_keeps(4 * MIB, || 4 * MIB).is_err());
-        assert_eq!((memory.denied(), task.used()), (Some(Denied::Own), BASE));
+        memory.host_keeps(MIB / 2, || 0).expect("fits");
+        let given_back = task.used();
+        assert!(given_back < BASE + MIB, "and given back when it is gone");
+        assert!(memory.host_keeps(4 * MIB, || 0).is_err());
+        assert_eq!((memory.denied(), task.used()), (Some(Denied::Own), given_back));
     }
 
     #[test]
@@ -303,13 +318,13 @@ mod tests {
         let mut memory = begin(100 * MIB, &task, &node).expect("fits");
         let (mut kept, mut counted) = (0, 0);
         while kept < 50 * MIB {
-            kept += 1_000;
             memory
                 .host_keeps(1_000, || {
                     counted += kept;
                     kept
                 })
                 .expect("fits");
+            kept += 1_000;
             assert!(task.used() >= BASE - UNCOUNTED_BYTES + kept, "never less than what is kept");
         }
         assert!(counted < 6 * kept, "{counted}");

@@ -36,6 +36,8 @@ pub struct ServiceCell {
     /// Tasks that were started: their numbers are unique within the service.
     tasks: Arc<AtomicU64>,
     revisions: Mutex<BTreeMap<u64, Arc<RevisionCell>>>,
+    /// Revisions that were let go and finish their requests. Locked after `revisions`.
+    leaving: Mutex<Vec<Arc<RevisionCell>>>,
 }
 
 #[derive(Default)]
@@ -62,6 +64,7 @@ impl ServiceCell {
             count: AtomicU32::new(0),
             tasks: Arc::default(),
             revisions: Mutex::default(),
+            leaving: Mutex::default(),
         })
     }
 
@@ -101,7 +104,8 @@ impl ServiceCell {
 
     /// Every revision, by number, those included that finish their requests.
     pub fn revisions(&self) -> Vec<Arc<RevisionCell>> {
-        self.revisions.lock().values().cloned().collect()
+        let revisions = self.revisions.lock();
+        revisions.values().chain(self.leaving.lock().iter()).cloned().collect()
     }
 
     /// Splits the requests that come from now on.
@@ -130,12 +134,26 @@ impl ServiceCell {
         self.split.store(Arc::new(Split::of_ready(shares, is_ready)));
     }
 
-    /// Lets go of a revision that has finished.
-    pub fn forget(&self, revision: &Arc<RevisionCell>) {
+    /// Takes a revision out, which finishes its requests until [`Self::forget`]. Should its number
+    /// come back meanwhile, that is another cell.
+    pub fn let_go(&self, revision: &Arc<RevisionCell>) {
+        self.take_out(revision);
+        revision.withdraw();
+    }
+
+    /// Makes room for another cell of the same number. Requests go on to the one that is taken
+    /// out until the next [`Self::split`], and must be let go after that.
+    pub fn take_out(&self, revision: &Arc<RevisionCell>) {
         let mut revisions = self.revisions.lock();
         if revisions.get(&revision.number()).is_some_and(|found| Arc::ptr_eq(found, revision)) {
             revisions.remove(&revision.number());
+            self.leaving.lock().push(Arc::clone(revision));
         }
+    }
+
+    /// Forgets a revision that was let go and has finished.
+    pub fn forget(&self, revision: &Arc<RevisionCell>) {
+        self.leaving.lock().retain(|leaving| !Arc::ptr_eq(leaving, revision));
     }
 
     /// The revision that takes the next request: `only` where the route leads to one.

@@ -117,7 +117,7 @@ fn read_strategy(table: &mut Table<'_, '_>) -> Strategy {
     };
     for key in ["percent", "step_bake", "min_healthy", "max_healthy"] {
         if let Some(spot) = table.get(key).filter(|_| !used.contains(&key)) {
-            let message = format!("a {name} deployment has no `{key}`");
+            let message = format!("`{name}` has no `{key}`");
             table.report(spot.problem(message).hint("remove it, or choose another `strategy`"));
         }
     }

@@ -23,6 +23,8 @@ fn probe(path: &str) -> Probe {
 }
 
 async fn ask(front: &Front, cell: &Arc<RevisionCell>, probe: &Probe) -> Answer {
+    // The instance before it may still be on its way out.
+    eventually("a task with room", || cell.probe_slot().is_some()).await;
     let slot = cell.probe_slot().expect("a task with room");
     within("the probe", front.runtime.probe(slot, probe, "hello.test")).await
 }

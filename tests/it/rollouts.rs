@@ -1,5 +1,6 @@
 //! Deployments on a real node: steps, splits, orders, failures, kills.
 
+mod changes;
 mod continuity;
 mod failures;
 mod orders;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use registry::Digest;
 
 use crate::model::{
-    self, DeployPolicy, Health, Name, Probe, Rollout, RoutePattern, Scale, Service, TaskDefinition,
-    TaskDefinitionId, TrafficTarget, duration, tagged_route,
+    self, DeployPolicy, Health, Name, Probe, Rollout, RoutePattern, Scale, Service, Stage,
+    TaskDefinition, TaskDefinitionId, TrafficTarget, duration, tagged_route,
 };
 use crate::rollout;
 use crate::spec::{Manifest, Problem, Problems, ServiceSpec, Source, TaskSpec};
@@ -224,28 +224,35 @@ fn change_service(
         deploy: spec.deploy.clone(),
         traffic: spec.traffic.clone(),
         generation: before.map_or(1, |(before, _)| before.generation),
-        revisions: before.map_or(0, |(before, _)| before.revisions),
+        // What a deleted service of this name has left goes on being counted.
+        revisions: match (before, deployed) {
+            (Some((before, _)), _) => before.revisions,
+            (None, Some((left, _))) => left.revision,
+            (None, None) => 0,
+        },
     };
     let mut changes = before.map_or_else(Vec::new, |(before, _)| differences(before, &service));
-    let failed = deployed.filter(|(last, _)| last.failure.is_some());
-    // What made it fail may be mended outside the manifest, such as an image that was missing.
-    if before.is_some() && changes.is_empty() && failed.is_some() {
-        changes.push("tried again, because it had failed".to_owned());
-    }
+    let again = match (before, deployed) {
+        (Some((before, _)), Some((last, _))) if changes.is_empty() => again(before, last),
+        _ => None,
+    };
+    changes.extend(again.map(|again| again.why().to_owned()));
     let change = match before {
         None => Change::Created,
         Some(_) if changes.is_empty() => Change::Unchanged,
         Some(_) => Change::Updated,
     };
     service.generation += u64::from(change == Change::Updated);
-    let is_new = before.is_none_or(|(before, _)| before.task != service.task) || deployed.is_none();
+    let is_new = before.is_none_or(|(before, _)| before.task != service.task)
+        || deployed.is_none()
+        || again == Some(Again::PutAside);
     let revision = is_new.then(|| {
         service.revisions += 1;
         let (service, number) = (name.clone(), service.revisions);
         model::Revision { service, number, definition: definition.clone(), created_at_ms: now_ms }
     });
-    let again = failed.filter(|_| change == Change::Updated).map(|(last, _)| last.revision);
-    let target = revision.as_ref().map(|revision| revision.number).or(again);
+    let same = deployed.filter(|_| again.is_some()).map(|(last, _)| last.revision);
+    let target = revision.as_ref().map(|revision| revision.number).or(same);
     let seen = |record: Option<Revision>| record.unwrap_or(Revision::ZERO);
     let rollout = match (deployed, target) {
         (Some((last, _)), None) => Rollout { version: last.version + 1, ..last.clone() },
@@ -269,6 +276,38 @@ fn change_service(
         seen: seen(before.map(|(_, seen)| *seen)),
         rollout: (rollout, seen(deployed.map(|(_, seen)| *seen))),
         revision,
+    }
+}
+
+/// Why a manifest that changes nothing is deployed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    /// What made it fail may be mended outside the manifest, such as an image that was missing.
+    Failed,
+    /// Somebody ended it, and now asks for it again.
+    Aborted,
+    /// Somebody went back to an earlier revision.
+    PutAside,
+}
+
+impl Again {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Failed => "tried again, because it had failed",
+            Self::Aborted => "deployed again, because it was aborted",
+            Self::PutAside => "deployed again, because an earlier revision is in service",
+        }
+    }
+}
+
+fn again(before: &Service, last: &Rollout) -> Option<Again> {
+    if last.revision != before.revisions {
+        return last.stage.is_over().then_some(Again::PutAside);
+    }
+    match last.stage {
+        Stage::Failed { .. } => Some(Again::Failed),
+        Stage::Aborted => Some(Again::Aborted),
+        _ => None,
     }
 }
 

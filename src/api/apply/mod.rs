@@ -6,8 +6,8 @@
 //!
 //! *Invariant:* deciding is pure; a dry run is everything but the last step.
 //!
-//! *Invariant:* a manifest that cannot be applied as a whole changes nothing, apart from task
-//! definitions of manifests that are too large for one transaction: those nobody runs yet.
+//! *Invariant:* a manifest that cannot be applied as a whole changes nothing. One that is too large
+//! for one transaction is written in several, each service as a whole.
 //!
 //! Start reading at [`apply`].
 

@@ -117,7 +117,8 @@ fn report(snapshot: &mut Snapshot, errors: u64) {
 fn run(snapshot: &mut Snapshot, seconds: u64, errors: u64) -> Vec<Percent> {
     let mut shares = Vec::new();
     for second in 0..seconds {
-        let decided = plan(snapshot, second * 1_000);
+        // Later than the epoch, which stands for a stage that has not begun.
+        let decided = plan(snapshot, (second + 1) * 1_000);
         assert_eq!(check(snapshot, &decided), []);
         *snapshot = apply(snapshot, &decided);
         let rollout = &snapshot.rollouts["hello"];
