@@ -101,8 +101,13 @@ async fn a_revision_that_is_not_ready_leaves_its_requests_to_the_other() {
     wait_for_health(&node, "healthy");
     assert_eq!(answers(20).await, [old.clone(), new.clone()].into());
     let url = format!("http://{}/hold?mib=48&ms=600000", node.http);
-    let holding = http_client().get(url).header("host", "new---web.localhost").send();
-    let holding = tokio::spawn(holding);
+    let holding = tokio::spawn(async move {
+        // Refused as long as a probe has the memory: then it is asked for again.
+        loop {
+            let held = http_client().get(&url).header("host", "new---web.localhost").send().await;
+            assert_ne!(held.expect("an answer").status(), 200, "it holds for ten minutes");
+        }
+    });
     let report = wait_for_health(&node, "unhealthy");
     assert_eq!(report["code"], "probe-failed", "{report}");
     assert_eq!(answers(20).await, [old.clone()].into());
