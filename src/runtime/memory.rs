@@ -124,8 +124,8 @@ impl InstanceMemory {
         memory.charge(base).then_some(memory)
     }
 
-    /// The host keeps up to `bytes` more. `count` tells how much it keeps in all; it is asked
-    /// before they are kept, when what was charged may not suffice, and then a quarter more is charged, so that
+    /// The host is to keep up to `bytes` more. `count` tells how much it keeps now; it is asked
+    /// only when what was charged may not suffice, and then a quarter more is charged, so that
     /// counting costs a constant for each byte that is kept.
     pub(super) fn host_keeps(
         &mut self,

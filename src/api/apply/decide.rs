@@ -254,21 +254,7 @@ fn change_service(
     let same = deployed.filter(|_| again.is_some()).map(|(last, _)| last.revision);
     let target = revision.as_ref().map(|revision| revision.number).or(same);
     let seen = |record: Option<Revision>| record.unwrap_or(Revision::ZERO);
-    let rollout = match (deployed, target) {
-        (Some((last, _)), None) => Rollout { version: last.version + 1, ..last.clone() },
-        (last, target) => {
-            let request = rollout::Request {
-                service: name.clone(),
-                revision: target.unwrap_or(service.revisions),
-                task: definition.id.to_string(),
-                policy: service.deploy.clone(),
-                now_ms,
-                floor: registered.revision.0,
-                anew: before.is_none(),
-            };
-            rollout::begin(last.map(|(last, _)| last), request)
-        }
-    };
+    let rollout = next_rollout(&service, before.is_none(), target, registered, now_ms);
     DecidedService {
         service,
         change,
@@ -276,6 +262,31 @@ fn change_service(
         seen: seen(before.map(|(_, seen)| *seen)),
         rollout: (rollout, seen(deployed.map(|(_, seen)| *seen))),
         revision,
+    }
+}
+
+/// The deployment of `target`, or the one that there is, which then goes on.
+fn next_rollout(
+    service: &Service,
+    anew: bool,
+    target: Option<u64>,
+    registered: &Registered,
+    now_ms: u64,
+) -> Rollout {
+    match (registered.rollouts.get(&service.name), target) {
+        (Some((last, _)), None) => Rollout { version: last.version + 1, ..last.clone() },
+        (last, target) => {
+            let request = rollout::Request {
+                service: service.name.clone(),
+                revision: target.unwrap_or(service.revisions),
+                task: service.task.to_string(),
+                policy: service.deploy.clone(),
+                now_ms,
+                floor: registered.revision.0,
+                anew,
+            };
+            rollout::begin(last.map(|(last, _)| last), request)
+        }
     }
 }
 
