@@ -17,7 +17,7 @@ const SHRINK_BELOW_PERCENT: u64 = 50;
 ///
 /// `load` counts requests in flight and waiting; `concurrency` is what one task serves at once.
 pub fn wanted(load: u32, concurrency: u32, scale: &Scale) -> u32 {
-    load.div_ceil(concurrency.max(1)).max(scale.min).min(scale.max)
+    scale.bound(load.div_ceil(concurrency.max(1)))
 }
 
 /// Tasks that are still needed when a request has ended: more than [`wanted`], and at least one,
@@ -26,7 +26,7 @@ pub fn kept(load: u32, concurrency: u32, scale: &Scale) -> u32 {
     let comfortable = u64::from(concurrency.max(1)) * SHRINK_BELOW_PERCENT;
     let tasks = (u64::from(load) * 100).div_ceil(comfortable.max(1));
     let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
-    tasks.max(scale.min.max(1)).min(scale.max)
+    scale.bound(tasks.max(1))
 }
 
 /// When a service that has been without requests since `idle_since` goes down to `scale.min`.

@@ -76,6 +76,11 @@ impl Scale {
     /// Idle time when the manifest names none, as Knative's stable window.
     pub const DEFAULT_IDLE: Duration = Duration::from_secs(60);
 
+    /// The number of tasks within the bounds that is nearest to `tasks`.
+    pub fn bound(&self, tasks: u32) -> u32 {
+        tasks.max(self.min).min(self.max)
+    }
+
     /// Checks the bounds against each other.
     pub fn check(&self) -> Result<(), InvalidScale> {
         match (self.min, self.max) {

@@ -132,7 +132,7 @@ impl Step<'_> {
         };
         if self.rollout.tasks.is_none() {
             // The autoscaler owns the count: the new revision inherits it, not the minimum.
-            self.rollout.tasks = Some(old.tasks.max(self.scale.min).min(self.scale.max));
+            self.rollout.tasks = Some(self.scale.bound(old.tasks));
             return true;
         }
         let tasks = kept_tasks(self.scale, &self.rollout);

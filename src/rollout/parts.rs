@@ -83,7 +83,7 @@ fn latest(service: &Service, rollout: &Rollout) -> Vec<Part> {
 
 /// Tasks that the new revision is brought to. The bounds may have changed since they were counted.
 pub(super) fn kept_tasks(scale: &Scale, rollout: &Rollout) -> u32 {
-    rollout.tasks.unwrap_or(scale.min).max(scale.min).min(scale.max)
+    scale.bound(rollout.tasks.unwrap_or(scale.min))
 }
 
 /// How many tasks the old and the new revision may have.

@@ -174,8 +174,7 @@ impl RevisionCell {
             let retired = state.retire_all();
             state.mending = false;
             let component = std::mem::take(&mut state.component);
-            let needed =
-                had.max(scale.min).min(scale.max).max(u32::from(!state.waiting.is_empty()));
+            let needed = scale.bound(had).max(u32::from(!state.waiting.is_empty()));
             let grants = match (needed, &loaded) {
                 (0, _) => Grants::new(),
                 (_, Some(loaded)) => state.awake(self, Arc::clone(loaded), needed),

@@ -59,11 +59,7 @@ pub fn task_family(family: &str) -> Bytes {
 #[must_use]
 pub fn parse_task_definition(key: &[u8]) -> Option<(String, u32)> {
     let (family, revision) = two(key, TASKS)?;
-    let digits = revision.len() == 10 && revision.bytes().all(|digit| digit.is_ascii_digit());
-    if !digits {
-        return None;
-    }
-    Some((family, revision.parse().ok()?))
+    Some((family, ten_digits(&revision)?))
 }
 
 /// The key of a revision of a service.
@@ -82,11 +78,7 @@ pub fn service_revisions(service: &str) -> Bytes {
 #[must_use]
 pub fn parse_revision(key: &[u8]) -> Option<(String, u64)> {
     let (service, number) = two(key, REVISIONS)?;
-    let digits = number.len() == 10 && number.bytes().all(|digit| digit.is_ascii_digit());
-    if !digits {
-        return None;
-    }
-    Some((service, number.parse().ok()?))
+    Some((service, ten_digits(&number)?))
 }
 
 /// The key of the deployment of a service.
@@ -141,6 +133,12 @@ pub fn node_status(node: &str) -> Bytes {
 #[must_use]
 pub fn parse_status(key: &[u8]) -> Option<(String, String)> {
     two(key, STATUS)
+}
+
+/// A number as it stands in keys.
+fn ten_digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+    let is_number = text.len() == 10 && text.bytes().all(|digit| digit.is_ascii_digit());
+    is_number.then(|| text.parse().ok())?
 }
 
 fn join(prefix: &str, names: &[&str]) -> Bytes {
