@@ -19,6 +19,7 @@ pub mod telemetry;
 pub mod shutdown;
 pub mod listener;
 pub mod tls;
+pub mod upstream;
 pub mod store;
 pub mod runtime;
 pub mod agent;

@@ -26,6 +26,7 @@ use crate::shutdown::Shutdown;
 use crate::store::{OpenError, SqliteOptions, SqliteStore, Store};
 use crate::telemetry::{AccessLog, Unparsed};
 use crate::tls::{self, Certificates};
+use crate::upstream::UpstreamTable;
 
 /// Bytes of pulled components that are kept, those in use included. Those are never evicted.
 const CONTENT_BYTES: u64 = 8 << 30;
@@ -294,10 +295,11 @@ fn assemble(
     let registry = RegistryServer::open(data("registry")).map_err(ServeError::Registry)?;
     let node = this_node(config, machine, &engine);
     let ready = Arc::new(AtomicBool::new(false));
-    let pulls = Pulls::default();
+    let (pulls, upstreams) = (Pulls::default(), UpstreamTable::default());
     let api = Api::new(ApiParts {
         store: store.clone(),
         table: table.clone(),
+        upstreams: upstreams.clone(),
         runtime: runtime.clone(),
         loader: loader.clone(),
         compiler: compiler.clone(),
@@ -320,6 +322,7 @@ fn assemble(
         loader,
         runtime,
         table,
+        upstreams,
         routes,
         granted: Arc::default(),
     };

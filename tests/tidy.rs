@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 9] = [
     &["model"],
     &["spec", "autoscaler", "rollout", "routing"],
     &["reconciler"],
-    &["clock", "telemetry", "shutdown", "listener", "tls", "store", "runtime"],
+    &["clock", "telemetry", "shutdown", "listener", "tls", "store", "upstream", "runtime"],
     &["agent", "control", "proxy"],
     &["api"],
     &["config", "server", "cli"],
@@ -19,11 +19,14 @@ const LAYERS: [&[&str]; 9] = [
 
 /// Edges inside a layer that are allowed, besides those of a module to itself. The rest of a
 /// layer's modules do not know each other.
-const WITHIN_LAYER: [(&str, &str); 8] = [
+const WITHIN_LAYER: [(&str, &str); 11] = [
     ("telemetry", "clock"),
     ("listener", "shutdown"),
     ("tls", "shutdown"),
+    ("upstream", "clock"),
+    ("upstream", "telemetry"),
     ("runtime", "clock"),
+    ("runtime", "upstream"),
     ("runtime", "telemetry"),
     ("server", "config"),
     ("cli", "config"),

@@ -17,7 +17,7 @@ use super::report::{Reporter, forget};
 use super::{AgentParts, routes};
 
 /// How long requests of a revision that goes are waited for.
-const DRAIN: Duration = Duration::from_secs(30);
+pub(super) const DRAIN: Duration = Duration::from_secs(30);
 
 /// See the module documentation.
 pub(super) struct Held {

@@ -20,6 +20,7 @@ mod images;
 mod pulls;
 mod report;
 mod routes;
+mod upstreams;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -33,12 +34,14 @@ use crate::model::{Grant, GrantStatus, Name, Node};
 use crate::runtime::{AotCache, Compiler, Loader, Routes, Runtime, TaskTable};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Op, Store, Txn, codec, keys};
+use crate::upstream::UpstreamTable;
 
 pub use images::{Images, ImagesError, OWN_REGISTRY, reachable};
 pub use pulls::{Pulled, Pulls};
 
 use grants::{Change, Grants};
 use held::Held;
+use upstreams::{Feed, Upstreams};
 
 /// Revisions that are prepared at once: each may hold an image of 64 MiB.
 const PREPARED_AT_ONCE: usize = 4;
@@ -66,6 +69,8 @@ pub struct AgentParts {
     pub runtime: Runtime,
     /// Where prepared services go.
     pub table: TaskTable,
+    /// Where servers go that requests are forwarded to.
+    pub upstreams: UpstreamTable,
     /// Where their routes go.
     pub routes: Arc<Routes>,
     /// The images that grants name, by service.
@@ -90,6 +95,7 @@ pub struct Agent {
     broken: mpsc::Receiver<(Name, u64)>,
     preparing: Arc<Semaphore>,
     held: HashMap<Name, Held>,
+    upstreams: Upstreams,
     /// What an earlier process of this node said, until its grant is taken up.
     said: BTreeMap<Name, GrantStatus>,
     /// Told once, when the routes of all grants are in force.
@@ -105,7 +111,9 @@ impl Agent {
         let preparing = Arc::new(Semaphore::new(PREPARED_AT_ONCE));
         let (listed, routed) = oneshot::channel();
         let (held, said) = (HashMap::new(), BTreeMap::new());
-        (Self { parts, broken, preparing, held, said, listed: Some(listed) }, routed)
+        let upstreams = Upstreams::new(parts.upstreams.clone(), Arc::clone(&parts.routes));
+        let listed = Some(listed);
+        (Self { parts, broken, preparing, held, upstreams, said, listed }, routed)
     }
 
     /// Registers the node, then follows its grants until the signal is given.
@@ -121,6 +129,8 @@ impl Agent {
 
     async fn follow(&mut self) -> Result<(), store::Error> {
         register(&*self.parts.store, &self.parts.node).await?;
+        let (mut feed, upstreams) = Feed::list(&*self.parts.store).await?;
+        self.upstreams.replace_all(upstreams);
         let (mut grants, all) = Grants::list(&*self.parts.store, &self.parts.node.id).await?;
         if self.listed.is_some() {
             self.said = report::last(&*self.parts.store, &self.parts.node.id).await?;
@@ -151,6 +161,7 @@ impl Agent {
                     Change::Put(grant) => self.accept(*grant),
                     Change::Gone(service) => self.withdraw(&service),
                 },
+                change = feed.next() => self.upstreams.take(change?),
                 Some((service, revision)) = self.broken.recv() => {
                     if let Some(held) = self.held.get_mut(&service) {
                         held.prepare_again(revision);

@@ -11,11 +11,12 @@ const LISTED: usize = 12;
 
 /// Every code that the API itself answers with. Codes of images come from the registry client
 /// besides. Each has a page under `docs/errors/`.
-pub const CODES: [&str; 21] = [
+pub const CODES: [&str; 22] = [
     "manifest-invalid",
     "manifest-too-large",
     "route-conflict",
     "service-not-found",
+    "upstream-not-found",
     "task-definition-not-found",
     "scale-invalid",
     "rollout-over",
@@ -47,6 +48,8 @@ pub(super) enum Failure {
     Images { code: &'static str, retryable: bool, problems: Problems },
     #[error("there is no service {name}")]
     NoService { name: String, known: Vec<Name> },
+    #[error("there is no upstream {name}")]
+    NoUpstream { name: String, known: Vec<Name> },
     #[error("there is no task definition {id}")]
     NoDefinition { id: String, known: Vec<String> },
     #[error("deployment {number} is {stage} already: nothing is under way")]
@@ -88,6 +91,7 @@ impl Failure {
             Self::Routes(_) => "route-conflict",
             Self::Images { code, .. } => code,
             Self::NoService { .. } => "service-not-found",
+            Self::NoUpstream { .. } => "upstream-not-found",
             Self::NoDefinition { .. } => "task-definition-not-found",
             Self::Scale(_) => "scale-invalid",
             Self::RolloutOver { .. } => "rollout-over",
@@ -118,9 +122,10 @@ impl Failure {
             Self::Routes(_) | Self::Conflict | Self::RolloutOver { .. } | Self::NotKept { .. } => {
                 StatusCode::CONFLICT
             }
-            Self::NoService { .. } | Self::NoDefinition { .. } | Self::NotFound { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoService { .. }
+            | Self::NoUpstream { .. }
+            | Self::NoDefinition { .. }
+            | Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Body { .. } | Self::Query(_) => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Store(store::Error::NotApplied(reason)) => match reason {
@@ -144,6 +149,7 @@ impl Failure {
             Self::Routes(_) => "A route belongs to another service",
             Self::Images { .. } => "An image cannot be resolved",
             Self::NoService { .. } => "The service does not exist",
+            Self::NoUpstream { .. } => "The upstream does not exist",
             Self::NoDefinition { .. } => "The task definition does not exist",
             Self::RolloutOver { .. } => "No deployment is under way",
             Self::NotKept { .. } => "The revision is not kept",
@@ -168,6 +174,7 @@ impl Failure {
             Self::Manifest(_) | Self::Images { .. } => return None,
             Self::Routes(_) => "change the route, or delete the service that has it",
             Self::NoService { known, .. } => return Some(choose("services", known)),
+            Self::NoUpstream { known, .. } => return Some(choose("upstreams", known)),
             Self::NoDefinition { known, .. } => return Some(choose("task definitions", known)),
             Self::RolloutOver { .. } => "`wharf rollout undo` goes back to the revision before",
             Self::NotKept { known, .. } => {

@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::telemetry::{self, NodeGauges};
+use crate::telemetry::{self, NodeGauges, TargetCounts};
+use crate::upstream::UpstreamCell;
 
 use super::dto::Health;
 use super::failure::Failure;
@@ -62,9 +63,31 @@ pub(super) async fn metrics(State(node): Shared) -> Response {
         let stats = cell.stats_if_any()?;
         Some((cell.name().clone(), stats.snapshot()))
     });
+    let mut upstreams = node.parts.upstreams.all();
+    upstreams.sort_by(|a, b| a.name().cmp(b.name()));
+    let forwarded = upstreams.iter().filter_map(|cell| {
+        let stats = cell.stats_if_any()?;
+        Some((cell.name().clone(), stats.snapshot()))
+    });
+    let services = services.chain(forwarded).collect();
+    let targets = upstreams.iter().flat_map(|cell| targets(cell)).collect();
     let gauges = gauges(&node, cells.len());
-    let text = telemetry::render(services.collect(), gauges, &node.parts.unparsed);
+    let text = telemetry::render(services, targets, gauges, &node.parts.unparsed);
     ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+}
+
+fn targets(cell: &UpstreamCell) -> impl Iterator<Item = TargetCounts> {
+    cell.view().into_iter().map(|server| TargetCounts {
+        upstream: cell.name().clone(),
+        target: server.target,
+        up: server.healthy && !server.ejected,
+        in_flight: server.in_flight,
+        requests: server.requests,
+        failures: server.failures,
+        ejections: server.ejections,
+        connects: server.connects,
+        probes_failed: server.probes.1,
+    })
 }
 
 fn gauges(node: &Node, services: usize) -> NodeGauges {

@@ -24,6 +24,7 @@ mod service;
 mod services;
 mod rollouts;
 mod tasks;
+mod upstreams;
 
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ use crate::runtime::{Compiler, Loader, Runtime, TaskTable};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::telemetry::Unparsed;
+use crate::upstream::UpstreamTable;
 
 use failure::Failure;
 use guard::Hosts;
@@ -66,6 +68,8 @@ pub struct ApiParts {
     pub store: Arc<dyn Store>,
     /// What runs on this node.
     pub table: TaskTable,
+    /// Servers that this node forwards to.
+    pub upstreams: UpstreamTable,
     /// The engine, for what it holds.
     pub runtime: Runtime,
     /// Components in memory.
@@ -176,6 +180,8 @@ fn documented() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(rollouts::revisions))
         .routes(routes!(rollouts::all_revisions))
         .routes(routes!(rollouts::status, rollouts::order))
+        .routes(routes!(upstreams::list))
+        .routes(routes!(upstreams::describe, upstreams::delete))
         .routes(routes!(logs::read))
         .routes(routes!(tasks::list))
         .routes(routes!(tasks::definitions))

@@ -100,6 +100,7 @@ async fn start_with(bounds: Bounds) -> Running {
     let api_address = listener.local_addr().expect("an address");
     let ready = Arc::new(AtomicBool::new(false));
     let api = Api::new(ApiParts {
+        upstreams: crate::upstream::UpstreamTable::default(),
         store: Arc::new(crate::store::MemStore::new()),
         table: TaskTable::new(loader.clone()).0,
         runtime: Runtime::new(engine.clone(), tokio::runtime::Handle::current()),

@@ -70,6 +70,9 @@ pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::
         true => {
             let services = applied.services.iter();
             let services: Vec<_> = services.map(|s| (s.name.clone(), s.generation)).collect();
+            let upstreams: Vec<_> =
+                applied.upstreams.iter().map(|u| (u.name.clone(), u.generation)).collect();
+            follow::until_forwarded(api, &upstreams, args.timeout).await?;
             follow::until_settled(api, &services, args.timeout).await?
         }
         false => BTreeMap::new(),
@@ -184,8 +187,19 @@ fn plan(applied: &Applied) -> String {
             text += &format!("    {change}\n");
         }
     }
+    for upstream in &applied.upstreams {
+        let rest = match upstream.change {
+            Change::Created => "forwards".to_owned(),
+            Change::Updated => format!("generation {}", upstream.generation),
+            Change::Unchanged => "unchanged".to_owned(),
+        };
+        text += &format!("{} upstream {}  {rest}\n", mark(upstream.change), upstream.name);
+        for change in &upstream.changes {
+            text += &format!("    {change}\n");
+        }
+    }
     if applied.dry_run {
-        text += "no task and no service was changed: this is a dry run\n";
+        text += "nothing was changed: this is a dry run\n";
     }
     text
 }
@@ -238,13 +252,18 @@ mod tests {
             generation: 3,
             changes: vec!["task hello:1 → hello:2".to_owned()],
         };
-        let applied =
-            Applied { revision: 4, dry_run: true, tasks: vec![task], services: vec![service] };
+        let applied = Applied {
+            revision: 4,
+            dry_run: true,
+            tasks: vec![task],
+            services: vec![service],
+            upstreams: Vec::new(),
+        };
         assert_eq!(
             plan(&applied),
             "+ task    hello:2  wharf.internal/hello:1 (sha256:2d711642b726)\n\
              ~ service hello  generation 3\n    task hello:1 → hello:2\n\
-             no task and no service was changed: this is a dry run\n"
+             nothing was changed: this is a dry run\n"
         );
         let outcome = Outcome {
             state: ServiceState::Failed,

@@ -1,4 +1,4 @@
-//! `wharf delete`: takes services away.
+//! `wharf delete`: takes services and upstreams away.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use super::told::Told;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A deleted service takes no more requests and finishes those that it has. Its task definitions stay.
+What is deleted takes no more requests and finishes those that it has. Task definitions stay.
 
 Examples:
   wharf delete hello other
   wharf delete -f wharf.toml           every service of the manifest")]
 pub(super) struct Args {
-    /// The services
+    /// The services and upstreams
     #[arg(
         value_parser = args::name,
         required_unless_present = "file",
@@ -31,7 +31,7 @@ pub(super) struct Args {
         value_name = "SERVICE"
     )]
     services: Vec<Name>,
-    /// Delete the services that this manifest declares, as far as they exist
+    /// Delete the services and upstreams that this manifest declares, as far as they exist
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Do not wait until they are gone
@@ -45,16 +45,29 @@ pub(super) struct Args {
     wait: bool,
 }
 
+/// Deletes the service, or the upstream where there is no such service, and says which.
+async fn delete(api: &ApiClient, name: &Name) -> anyhow::Result<(&'static str, Deleted)> {
+    let call = |kind| api.call(api.request(Method::DELETE, &["v1", kind, name.as_str()]));
+    match call("services").await {
+        Err(error) if Told::is(&error, "service-not-found") => {
+            call("upstreams").await.map(|one| ("upstream", one)).map_err(|_| error)
+        }
+        decided => decided.map(|one| ("service", one)),
+    }
+}
+
 pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::Result<()> {
     let names: Vec<Name> = match &args.file {
-        Some(file) => Written::read(file)?.manifest.services.into_keys().collect(),
+        Some(file) => {
+            let manifest = Written::read(file)?.manifest;
+            manifest.services.into_keys().chain(manifest.upstreams.into_keys()).collect()
+        }
         None => args.services,
     };
-    let mut deleted: Vec<Deleted> = Vec::new();
+    let mut deleted: Vec<(&str, Deleted)> = Vec::new();
     let mut failed = Vec::new();
     for name in &names {
-        let request = api.request(Method::DELETE, &["v1", "services", name.as_str()]);
-        match api.call(request).await {
+        match delete(api, name).await {
             Ok(one) => deleted.push(one),
             Err(error) if args.file.is_some() && Told::is(&error, "service-not-found") => {
                 say(format!("service {name} does not exist"));
@@ -63,14 +76,17 @@ pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::
         }
     }
     if !args.no_wait {
-        let names: Vec<String> = deleted.iter().map(|one| one.name.clone()).collect();
+        let services = deleted.iter().filter(|(kind, _)| *kind == "service");
+        let names: Vec<String> = services.map(|(_, one)| one.name.clone()).collect();
         follow::until_gone(api, &names, args.timeout).await?;
     }
     match output {
-        Output::Json => output::json(&deleted)?,
+        Output::Json => {
+            output::json(&deleted.iter().map(|(_, one)| one).collect::<Vec<_>>())?;
+        }
         Output::Table => {
             let how = if args.no_wait { "is being deleted" } else { "is deleted" };
-            let lines = deleted.iter().map(|one| format!("service {} {how}\n", one.name));
+            let lines = deleted.iter().map(|(kind, one)| format!("{kind} {} {how}\n", one.name));
             output::text(&lines.collect::<String>())?;
         }
     }

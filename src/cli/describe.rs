@@ -9,6 +9,8 @@ use crate::model::{Health, HealthState, Name};
 use super::args;
 use super::client::ApiClient;
 use super::output::{self, Output};
+use super::told::Told;
+use super::upstreams;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -16,13 +18,22 @@ Examples:
   wharf describe hello
   wharf describe hello -o json | jq .definition.limits")]
 pub(super) struct Args {
-    /// The service
+    /// The service, or the upstream
     #[arg(value_parser = args::name)]
     service: Name,
 }
 
 pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::Result<()> {
-    let detail: ServiceDetail = api.get(&["v1", "services", args.service.as_str()]).await?;
+    let name = args.service.as_str();
+    let detail: ServiceDetail = match api.get(&["v1", "services", name]).await {
+        Ok(detail) => detail,
+        Err(error) if Told::is(&error, "service-not-found") => {
+            // The two share their names; where there is neither, a service was meant.
+            let upstream = api.get(&["v1", "upstreams", name]).await;
+            return upstreams::show(&upstream.map_err(|_| error)?, output);
+        }
+        Err(error) => return Err(error),
+    };
     match output {
         Output::Json => output::json(&detail),
         Output::Table => output::text(&page(&detail)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::api::{Pull, ServiceDetail, ServiceState};
+use crate::api::{Pull, ServiceDetail, ServiceState, Upstream};
 use crate::clock;
 
 use super::client::ApiClient;
@@ -79,6 +79,24 @@ pub(super) async fn until_settled(
         }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// Waits until the node forwards to each upstream by at least the generation beside it.
+pub(super) async fn until_forwarded(
+    api: &ApiClient,
+    upstreams: &[(String, u64)],
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    let deadline = clock::now() + timeout;
+    for (name, generation) in upstreams {
+        while api.get::<Upstream>(&["v1", "upstreams", name]).await?.in_force < *generation {
+            if clock::now() >= deadline {
+                return Err(too_late("in force", [name.as_str()].into_iter(), timeout).into());
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until no node knows the services any more.

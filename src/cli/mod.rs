@@ -33,6 +33,7 @@ mod serve;
 mod services;
 mod tasks;
 mod told;
+mod upstreams;
 mod version;
 
 use std::process::ExitCode;
@@ -122,7 +123,10 @@ enum Command {
     /// Show services and their tasks together
     #[command(after_help = ps::HELP)]
     Ps,
-    /// Show everything about a service
+    /// List the servers beside services that requests are forwarded to
+    #[command(visible_alias = "upstream", after_help = upstreams::HELP)]
+    Upstreams,
+    /// Show everything about a service or an upstream
     Describe(describe::Args),
     /// Show what the tasks of a service print
     Logs(logs::Args),
@@ -133,7 +137,7 @@ enum Command {
     Revisions(revisions::Args),
     /// Follow and steer the deployment of a service
     Rollout(rollout::Args),
-    /// Delete services
+    /// Delete services and upstreams
     Delete(delete::Args),
     /// Check whether this machine can run a node well
     Doctor(doctor::Args),
@@ -177,6 +181,7 @@ async fn command(command: Command, api: &ApiClient, output: Output) -> anyhow::R
         Command::Services => services::run(api, output).await?,
         Command::Tasks(args) => tasks::run(args, api, output).await?,
         Command::Nodes => nodes::run(api, output).await?,
+        Command::Upstreams => upstreams::run(api, output).await?,
         Command::Ps => ps::run(api, output).await?,
         Command::Describe(args) => describe::run(args, api, output).await?,
         Command::Logs(args) => logs::run(args, api, output).await?,
@@ -211,6 +216,7 @@ mod tests {
             "wharf push hello.wasm hello:1",
             "wharf pull ghcr.io/me/hello:1 --to hello.wasm",
             "wharf services -o json",
+            "wharf upstreams -o json",
             "wharf --api http://127.0.0.1:7301 tasks",
             "wharf tasks hello",
             "wharf logs -f hello/3 --tail 5",

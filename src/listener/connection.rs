@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
 
 use crate::shutdown::Shutdown;
 
@@ -17,6 +19,7 @@ use super::io::{GuardedIo, Link};
 use super::stream::Stream;
 use super::streams::Streams;
 use super::taken::Taken;
+use super::upgrade::AfterUpgrade;
 use super::{Bounds, Peer, Serve};
 
 /// How long a connection that has sent no request yet may take for one when the node stops.
@@ -76,15 +79,20 @@ impl<S: Serve> Connection<S> {
         let io = GuardedIo::new(stream, bounds.head_timeout, bounds.idle_timeout, link.clone());
         let builder = builder(bounds.head_timeout, streams.clone());
         let served = AtomicBool::new(false);
+        let after = Arc::new(Mutex::new(None));
         let answer = service_fn(|request| {
             served.store(true, Ordering::Relaxed);
             let (service, link) = (Arc::clone(&service), link.clone());
+            let after = Arc::clone(&after);
             async move {
-                let response = service.answer(request, peer).await;
+                let mut response = service.answer(request, peer).await;
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    *after.lock() = response.extensions_mut().remove::<AfterUpgrade>();
+                }
                 Ok::<_, Infallible>(response.map(|body| Taken::<S>::new(body, link)))
             }
         });
-        let mut connection = pin!(builder.serve_connection(io, answer));
+        let mut connection = pin!(builder.serve_connection_with_upgrades(io, answer));
         let mut watch = streams.watch();
         let mut told = false;
         let result = loop {
@@ -110,6 +118,10 @@ impl<S: Serve> Connection<S> {
                 }
             }
         };
+        let work = after.lock().take();
+        if let (Ok(()), Some(work)) = (&result, work) {
+            work.run().await;
+        }
         // A connection that breaks is its client's business; the exchange was logged.
         let error = result.err().and_then(|error| error.downcast::<hyper::Error>().ok());
         let Some(error) = error else { return };

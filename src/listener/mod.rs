@@ -15,10 +15,12 @@ mod taken;
 mod streams;
 mod io;
 mod stream;
+mod upgrade;
 
 pub use accept::Listener;
 pub use connection::Refused;
 pub use networks::Networks;
+pub use upgrade::AfterUpgrade;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -58,13 +58,25 @@ pub enum Code {
     NoCapacity,
     /// The service's definition is not ready: still being prepared, or failed.
     NotReady,
+    /// The client wants to leave HTTP, for a WebSocket perhaps, and the service is a guest.
+    UpgradeUnsupported,
+    /// The request has passed through this node before.
+    LoopDetected,
+    /// No connection to a server of the upstream came about.
+    UpstreamUnreachable,
+    /// The server of the upstream broke off, or what it sent is no HTTP.
+    UpstreamFailed,
+    /// The server of the upstream did not answer in time.
+    UpstreamTimeout,
+    /// Every server of the upstream has as many requests as it may have.
+    UpstreamBusy,
     /// A fault of Wharf itself.
     Internal,
 }
 
 impl Code {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 32] = [
         Self::Ok,
         Self::ClientClosed,
         Self::ClientStalled,
@@ -90,6 +102,12 @@ impl Code {
         Self::AtMaximum,
         Self::NoCapacity,
         Self::NotReady,
+        Self::UpgradeUnsupported,
+        Self::LoopDetected,
+        Self::UpstreamUnreachable,
+        Self::UpstreamFailed,
+        Self::UpstreamTimeout,
+        Self::UpstreamBusy,
         Self::Internal,
     ];
 
@@ -121,6 +139,12 @@ impl Code {
             Self::AtMaximum => "at-maximum",
             Self::NoCapacity => "no-capacity",
             Self::NotReady => "not-ready",
+            Self::UpgradeUnsupported => "upgrade-unsupported",
+            Self::LoopDetected => "loop-detected",
+            Self::UpstreamUnreachable => "upstream-unreachable",
+            Self::UpstreamFailed => "upstream-failed",
+            Self::UpstreamTimeout => "upstream-timeout",
+            Self::UpstreamBusy => "upstream-busy",
             Self::Internal => "internal",
         }
     }
@@ -132,16 +156,20 @@ impl Code {
             Self::Ok => StatusCode::OK,
             Self::ClientClosed | Self::ClientStalled | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::NotImplemented | Self::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
+            Self::LoopDetected => StatusCode::LOOP_DETECTED,
+            Self::UpstreamUnreachable | Self::UpstreamFailed => StatusCode::BAD_GATEWAY,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::AtMaximum => StatusCode::TOO_MANY_REQUESTS,
-            Self::QueueFull | Self::QueueTimeout | Self::NoCapacity | Self::NotReady => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::QueueFull
+            | Self::QueueTimeout
+            | Self::NoCapacity
+            | Self::NotReady
+            | Self::UpstreamBusy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RequestTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::FuelExhausted
             | Self::MemoryExceeded
             | Self::GuestTrapped
@@ -183,6 +211,12 @@ impl Code {
             Self::AtMaximum => "The service is at its maximum",
             Self::NoCapacity => "The node has no capacity left",
             Self::NotReady => "The service is not ready",
+            Self::UpgradeUnsupported => "The service cannot take a WebSocket",
+            Self::LoopDetected => "The request comes from this node itself",
+            Self::UpstreamUnreachable => "The upstream cannot be reached",
+            Self::UpstreamFailed => "The upstream failed to answer",
+            Self::UpstreamTimeout => "The upstream did not answer in time",
+            Self::UpstreamBusy => "The upstream has too many requests",
             Self::Internal => "Wharf failed to handle the request",
         }
     }
@@ -196,6 +230,7 @@ impl Code {
                 | Self::AtMaximum
                 | Self::NoCapacity
                 | Self::NotReady
+                | Self::UpstreamBusy
         )
     }
 

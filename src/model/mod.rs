@@ -18,6 +18,7 @@ mod task_definition;
 mod service;
 mod health;
 mod traffic;
+mod upstream;
 mod rollout;
 mod node;
 mod grant;
@@ -39,3 +40,6 @@ pub use service::{InvalidScale, QueueBounds, Scale, Service};
 pub use snapshot::Snapshot;
 pub use task_definition::TaskDefinition;
 pub use traffic::{InvalidPercent, Percent, TrafficTarget, tagged_route};
+pub use upstream::{
+    Ejection, HostHeader, InvalidTarget, Retry, TargetScheme, TargetUrl, Upstream, UpstreamPolicy,
+};

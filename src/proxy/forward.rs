@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use crate::listener::{Channel, Peer, Refused, Serve};
 use crate::model::{Code, Limits};
-use crate::runtime::{Invocation, Reply, ReplyBody, Routes, Runtime, Slot, Target};
+use crate::runtime::{Backend, Invocation, Reply, ReplyBody, Routes, Runtime, Slot, Target};
 use crate::telemetry::{AccessLog, Exchange, ExchangeStart, TakenBy, Unparsed};
 
 use super::admit::{Admitted, Rejected, admit, header_bytes};
@@ -22,7 +22,8 @@ use super::headers::{self, REQUEST_ID};
 use super::origin::Origin;
 use super::problem;
 use super::request_body::RequestBody;
-use super::response_body::ResponseBody;
+use super::response_body::{Content, ResponseBody};
+use super::upstream::{Passage, Via, is_websocket};
 
 const COLD_START: HeaderName = HeaderName::from_static("wharf-cold-start");
 /// Stands in the access line of what was no request, where the method would.
@@ -38,6 +39,7 @@ pub(super) struct Front {
     log: Option<AccessLog>,
     body_idle: Duration,
     ids: RequestIds,
+    via: Via,
     unparsed: Arc<Unparsed>,
 }
 
@@ -56,8 +58,8 @@ impl From<Code> for Failure {
 impl Front {
     pub(super) fn new(parts: ProxyParts) -> Self {
         let ProxyParts { edge, routes, runtime, log, bounds, .. } = parts;
-        let (ids, unparsed, body_idle) = (RequestIds::new(), Arc::default(), bounds.idle_timeout);
-        Self { edge, routes, runtime, log, body_idle, ids, unparsed }
+        let (ids, via, unparsed) = (RequestIds::new(), Via::new(), Arc::default());
+        Self { edge, routes, runtime, log, body_idle: bounds.idle_timeout, ids, via, unparsed }
     }
 
     /// Counters of what was no request.
@@ -72,9 +74,21 @@ impl Front {
         origin: &Origin,
         id: &HeaderValue,
         exchange: &Arc<Exchange>,
-    ) -> Result<Reply, Failure> {
-        let Target { service, only } = self.find(&admitted).ok_or(Code::NoRoute)?;
+    ) -> Result<Response<Content>, Failure> {
+        let Target { backend } = self.find(&admitted).ok_or(Code::NoRoute)?;
+        let (service, only) = match backend {
+            Backend::Service { service, only } => (service, only),
+            Backend::Upstream(cell) => {
+                let (via, most_bytes) = (&self.via, u64::MAX);
+                let passage =
+                    Passage { cell: &cell, origin, id, via, most_bytes, point: None, exchange };
+                return Ok(passage.forward(request, admitted).await?);
+            }
+        };
         exchange.for_service(service.name(), Arc::clone(service.stats()));
+        if is_websocket(&request) {
+            return Err(Code::UpgradeUnsupported.into());
+        }
         // What will be refused wakes nobody, and takes nobody's place.
         let fits = |limits: &Limits| check_size(&request, limits);
         let slot = service.acquire(only, fits).await.map_err(|refusal| refusal.code())?;
@@ -92,9 +106,9 @@ impl Front {
         headers::for_guest(&mut head.headers, origin, &admitted.authority, id);
         head.uri = Uri::from(admitted.target);
         let body = RequestBody::new(body, limits.request_body.0, self.body_idle, exchange.clone());
-        let request = Request::from_parts(head, body.boxed_unsync());
+        let request = Request::from_parts(head, body.map_err(Into::into).boxed_unsync());
         let reply = self.invoke(slot, request, origin.secure, exchange).await?;
-        Ok(finish(reply, cold_start))
+        Ok(finish(reply, cold_start).map(Content::Guest))
     }
 
     fn find(&self, admitted: &Admitted) -> Option<Target> {
@@ -165,7 +179,7 @@ impl Serve for Front {
             field.or_insert_with(|| strict_transport(max_age));
         }
         exchange.set_status(reply.status());
-        reply.map(|body| ResponseBody { body, exchange })
+        reply.map(|body| ResponseBody::new(body, exchange))
     }
 
     fn stalled(body: &ResponseBody) {
@@ -235,20 +249,20 @@ fn finish(mut reply: Reply, cold_start: Option<Duration>) -> Reply {
     reply
 }
 
-fn redirect(location: HeaderValue, exchange: &Exchange) -> Reply {
+fn redirect(location: HeaderValue, exchange: &Exchange) -> Response<Content> {
     exchange.decide(Code::Ok);
-    let mut response = Response::new(ReplyBody::whole(Vec::new()));
+    let mut response = Response::new(Content::Guest(ReplyBody::whole(Vec::new())));
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(LOCATION, location);
     response
 }
 
-fn refuse(failure: &Failure, exchange: &Exchange) -> Reply {
+fn refuse(failure: &Failure, exchange: &Exchange) -> Response<Content> {
     exchange.decide(failure.code);
     // Somebody may have decided before: a body that broke off is why its guest failed.
     let code = exchange.code().filter(|code| *code != Code::Ok).unwrap_or(failure.code);
     let response: Response<_> = problem::response(code, failure.detail, exchange.id());
-    response.map(ReplyBody::whole)
+    response.map(|frames| Content::Guest(ReplyBody::whole(frames)))
 }
 
 /// Ids that no two requests share: a random number of this process and a count.

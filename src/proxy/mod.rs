@@ -17,6 +17,7 @@ mod origin;
 mod headers;
 mod request_body;
 mod response_body;
+mod upstream;
 mod problem;
 
 pub use crate::listener::Bounds as ProxyConfig;

@@ -2,18 +2,76 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::model::Code;
 use crate::runtime::{BodyError, ReplyBody};
 use crate::telemetry::Exchange;
+use crate::upstream::{BodyFailed, UpstreamBody};
+
+use super::headers::clean_trailers;
+
+/// Where a response's body comes from.
+pub(super) enum Content {
+    Guest(ReplyBody),
+    Upstream(UpstreamBody),
+}
 
 /// What a client is sent. The exchange is not over before it was.
 pub(super) struct ResponseBody {
-    pub(super) body: ReplyBody,
+    body: Content,
     pub(super) exchange: Arc<Exchange>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(body: Content, exchange: Arc<Exchange>) -> Self {
+        let body = Self { body, exchange };
+        body.note_end();
+        body
+    }
+
+    /// A guest decides by itself how its request ended; a server has done well once all is here.
+    fn note_end(&self) {
+        if matches!(&self.body, Content::Upstream(body) if body.is_end_stream()) {
+            self.exchange.decide(Code::Ok);
+        }
+    }
+
+    /// What an upstream sent, as a client may see it.
+    fn passed_on(
+        &self,
+        frame: Option<Result<Frame<Bytes>, BodyFailed>>,
+    ) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let frame = match frame {
+            None => {
+                self.exchange.decide(Code::Ok);
+                return None;
+            }
+            Some(Ok(frame)) => frame,
+            Some(Err(why)) => {
+                let code = match why {
+                    BodyFailed::Stalled => Code::UpstreamTimeout,
+                    BodyFailed::Broken => Code::UpstreamFailed,
+                };
+                self.exchange.decide(code);
+                return Some(Err(BodyError(code)));
+            }
+        };
+        self.note_end();
+        Some(Ok(match frame.into_trailers() {
+            Ok(mut trailers) => {
+                clean_trailers(&mut trailers);
+                Frame::trailers(trailers)
+            }
+            Err(data) => {
+                self.exchange.add_bytes_out(data.data_ref().map_or(0, Bytes::len));
+                data
+            }
+        }))
+    }
 }
 
 impl Body for ResponseBody {
@@ -24,14 +82,26 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        match &mut self.body {
+            Content::Guest(body) => Pin::new(body).poll_frame(cx),
+            Content::Upstream(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(self.passed_on(frame))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Content::Guest(body) => body.is_end_stream(),
+            Content::Upstream(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Content::Guest(body) => body.size_hint(),
+            Content::Upstream(body) => body.size_hint(),
+        }
     }
 }

@@ -8,8 +8,12 @@ mod table;
 mod split;
 mod balancer;
 mod health;
+mod outlier;
+mod budget;
 
 pub use balancer::power_of_two;
+pub use budget::RetryBudget;
 pub use health::{Restarts, Start, Startup, Tally};
+pub use outlier::{Outlier, may_eject};
 pub use split::Split;
 pub use table::RouteTable;

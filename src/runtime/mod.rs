@@ -48,6 +48,6 @@ pub use probe::Answer;
 pub use reply::{BodyError, Reply, ReplyBody};
 pub use revision::RevisionCell;
 pub use service::ServiceCell;
-pub use table::{Routes, Target, TaskTable};
+pub use table::{Backend, Routes, Target, TaskTable};
 pub use task::Slot;
 pub use wasmtime_wasi_http::{Error as WasiError, WasiBody};

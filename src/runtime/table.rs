@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::model::Name;
 use crate::routing::RouteTable;
+use crate::upstream::UpstreamCell;
 
 use super::loader::Loader;
 use super::revision::Shared;
@@ -20,10 +21,34 @@ pub type Routes = ArcSwap<RouteTable<Target>>;
 /// Where a route leads.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The service.
-    pub service: Arc<ServiceCell>,
-    /// The revision that takes all requests of the route; else they are split.
-    pub only: Option<u64>,
+    /// What answers.
+    pub backend: Backend,
+}
+
+/// What answers the requests of a route.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// A service of this node.
+    Service {
+        /// The service.
+        service: Arc<ServiceCell>,
+        /// The revision that takes all requests of the route; else they are split.
+        only: Option<u64>,
+    },
+    /// Servers that are not Wharf's.
+    Upstream(Arc<UpstreamCell>),
+}
+
+impl Backend {
+    /// Whether it is this service, in whatever revision.
+    pub fn is_service(&self, other: &Arc<ServiceCell>) -> bool {
+        matches!(self, Self::Service { service, .. } if Arc::ptr_eq(service, other))
+    }
+
+    /// Whether it is this upstream.
+    pub fn is_upstream(&self, other: &Arc<UpstreamCell>) -> bool {
+        matches!(self, Self::Upstream(upstream) if Arc::ptr_eq(upstream, other))
+    }
 }
 
 /// Revisions whose code was found missing, waiting for the agent.

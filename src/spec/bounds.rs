@@ -75,6 +75,26 @@ pub(super) const PROBE_COUNT: RangeInclusive<u32> = 1..=100;
 pub(super) const PROBE_DELAY: RangeInclusive<Duration> =
     Duration::ZERO..=Duration::from_secs(3_600);
 
+/// Each is a pool of connections on every node.
+pub(super) const TARGETS: usize = 256;
+/// A server that needs longer than a minute to be connected to is not there.
+pub(super) const CONNECT_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(60);
+/// A WebSocket may be silent for a day.
+pub(super) const IDLE_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(24 * 3_600);
+/// Each is a connection of HTTP/1.1.
+pub(super) const MAX_IN_FLIGHT: RangeInclusive<u32> = 1..=65_536;
+/// More attempts than this help nobody who waits.
+pub(super) const RETRIES: RangeInclusive<u32> = 0..=10;
+/// 0 ejects nobody.
+pub(super) const EJECT_FAILURES: RangeInclusive<u32> = 0..=1_000;
+/// At the top as long as the longest ejection.
+pub(super) const EJECT_TIME: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(300);
+/// Bytes of the certificates of authorities.
+pub(super) const CA: usize = 64 << 10;
+
 /// 0 refuses whatever finds no free task.
 pub(super) const QUEUE_DEPTH: RangeInclusive<u32> = 1..=QueueBounds::MOST_WAITING;
 /// No client waits for longer than an hour.

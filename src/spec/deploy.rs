@@ -217,7 +217,7 @@ fn step_percent(spot: &Spot<'_>) -> Result<Percent, Problem> {
     }
 }
 
-fn percent(spot: &Spot<'_>) -> Result<Percent, Problem> {
+pub(super) fn percent(spot: &Spot<'_>) -> Result<Percent, Problem> {
     let text = match &spot.node.tree {
         Tree::Integer(number) => number.to_string(),
         Tree::Float(number) => number.to_string(),

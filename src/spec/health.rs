@@ -33,7 +33,7 @@ const PROBE: Shape = Shape {
         ("command", "a probe is a request: write `path = \"/healthz\"`"),
         ("exec", "a probe is a request: write `path = \"/healthz\"`"),
         ("tcpSocket", "a probe is a request: write `path = \"/healthz\"`"),
-        ("port", "the probe asks the guest itself, which has no port"),
+        ("port", "the probe asks where requests go: the guest itself, or the target"),
     ],
     example: "write `readiness = { path = \"/healthz\", interval = \"10s\" }`",
 };
@@ -47,7 +47,7 @@ pub(super) fn read(table: &mut Table<'_, '_>) -> Health {
     }
 }
 
-fn read_probe(table: &mut Table<'_, '_>, key: &str) -> Option<Probe> {
+pub(super) fn read_probe(table: &mut Table<'_, '_>, key: &str) -> Option<Probe> {
     let mut table = table.table(key, Some(&PROBE))?;
     if table.get("path").is_none() {
         let missing = table.spot().problem("a probe needs a `path`");

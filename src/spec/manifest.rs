@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{
     DeployPolicy, Health, Limits, Name, Percent, Probe, QueueBounds, RoutePattern, Scale, Strategy,
-    TrafficTarget, duration,
+    TargetUrl, TrafficTarget, UpstreamPolicy, duration,
 };
 
 /// A valid manifest: at least one task or service.
@@ -21,6 +21,8 @@ pub struct Manifest {
     pub tasks: BTreeMap<Name, TaskSpec>,
     /// Services to create or change.
     pub services: BTreeMap<Name, ServiceSpec>,
+    /// Servers beside services, by name.
+    pub upstreams: BTreeMap<Name, UpstreamSpec>,
 }
 
 /// A task definition before its image is resolved to a digest and its revision is numbered.
@@ -62,10 +64,21 @@ pub struct ServiceSpec {
     pub traffic: Vec<TrafficTarget>,
 }
 
+/// Servers that requests are forwarded to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSpec {
+    /// Which requests.
+    pub routes: Vec<RoutePattern>,
+    /// The servers.
+    pub targets: Vec<TargetUrl>,
+    /// How they are used.
+    pub policy: UpstreamPolicy,
+}
+
 impl Manifest {
     /// Whether it declares nothing. [`parse`](super::parse) never returns such a manifest.
     pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.services.is_empty()
+        self.tasks.is_empty() && self.services.is_empty() && self.upstreams.is_empty()
     }
 
     /// Writes the manifest in its own schema, with every default spelled out.
@@ -81,6 +94,10 @@ impl Manifest {
         if !self.services.is_empty() {
             let all = self.services.iter().map(|(name, one)| (name.to_string(), one.to_json()));
             root.insert("service".to_owned(), Value::Object(all.collect()));
+        }
+        if !self.upstreams.is_empty() {
+            let all = self.upstreams.iter().map(|(name, one)| (name.to_string(), one.to_json()));
+            root.insert("upstream".to_owned(), Value::Object(all.collect()));
         }
         Value::Object(root)
     }
@@ -130,6 +147,36 @@ impl ServiceSpec {
             "deploy": deploy_json(&self.deploy),
             "traffic": self.traffic.iter().map(target_json).collect::<Vec<_>>(),
         })
+    }
+}
+
+impl UpstreamSpec {
+    fn to_json(&self) -> Value {
+        let policy = &self.policy;
+        let mut table = json!({
+            "route": self.routes,
+            "target": self.targets,
+            "host": policy.host.as_str(),
+            "connect_timeout": duration::format(policy.connect_timeout),
+            "timeout": duration::format(policy.timeout),
+            "idle_timeout": duration::format(policy.idle_timeout),
+            "max_in_flight": policy.max_in_flight,
+            "retry": {
+                "attempts": policy.retry.attempts,
+                "budget": number(policy.retry.budget),
+            },
+            "eject": {
+                "failures": policy.eject.failures,
+                "time": duration::format(policy.eject.time),
+            },
+        });
+        if let Some(probe) = &policy.health {
+            table["health"] = probe_json(probe);
+        }
+        if let Some(ca) = &policy.ca {
+            table["ca"] = ca.as_str().into();
+        }
+        table
     }
 }
 

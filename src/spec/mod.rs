@@ -24,6 +24,7 @@ mod service;
 mod deploy;
 mod syntax;
 mod task;
+mod upstream;
 mod tree;
 mod values;
 
@@ -31,7 +32,7 @@ mod values;
 mod tests;
 
 pub use format::Format;
-pub use manifest::{Manifest, ServiceSpec, Source, TaskSpec};
+pub use manifest::{Manifest, ServiceSpec, Source, TaskSpec, UpstreamSpec};
 pub use problem::{Problem, Problems};
 
 use std::collections::BTreeMap;
@@ -42,10 +43,11 @@ use reader::{Shape, Spot, Table};
 use crate::model::{ByteSize, Name};
 
 const ROOT: Shape = Shape {
-    keys: &["task", "service"],
+    keys: &["task", "service", "upstream"],
     slips: &[
         ("tasks", "did you mean `task`? The key is in the singular: `[task.NAME]`"),
         ("services", "did you mean `service`? The key is in the singular: `[service.NAME]`"),
+        ("upstreams", "did you mean `upstream`? The key is in the singular: `[upstream.NAME]`"),
     ],
     example: "start with `[task.NAME]`",
 };
@@ -83,7 +85,14 @@ fn read_root(spot: &Spot<'_>, problems: &mut Collector) -> Option<Manifest> {
     let services = read_named(&mut root, "service", &service::SHAPE, |name, table| {
         service::read(name, table, &mut routes)
     });
-    let manifest = Manifest { tasks, services };
+    let upstreams = read_named(&mut root, "upstream", &upstream::SHAPE, |name, table| {
+        if services.contains_key(name) {
+            let twice = table.spot().problem("a service has this name as well");
+            table.report(twice.hint("choose another name for one of the two"));
+        }
+        Some(upstream::read(table, &mut routes))
+    });
+    let manifest = Manifest { tasks, services, upstreams };
     (!manifest.is_empty()).then_some(manifest)
 }
 

@@ -85,7 +85,7 @@ fn task_name(spot: &Spot<'_>) -> Result<Name, Problem> {
     values::name(text).map_err(|(message, hint)| spot.problem(message).hint(hint))
 }
 
-fn read_routes(table: &mut Table<'_, '_>, seen: &mut SeenRoutes) -> Vec<RoutePattern> {
+pub(super) fn read_routes(table: &mut Table<'_, '_>, seen: &mut SeenRoutes) -> Vec<RoutePattern> {
     let mut routes = Vec::new();
     let Some(all) = table.get("route") else {
         return routes;

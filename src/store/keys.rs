@@ -10,6 +10,7 @@
 //! | `tasks/<family>/<revision>` | a task definition; ten digits of revision, so that keys sort |
 //! | `revisions/<service>/<number>` | what a deployment rolled out; ten digits, so that keys sort |
 //! | `rollouts/<service>` | the deployment that is under way, or was last |
+//! | `upstreams/<upstream>` | servers that requests are forwarded to |
 //! | `nodes/<node>` | a node |
 //! | `grants/<node>/<service>` | what a node may run of a service |
 //! | `status/<node>/<service>` | what a node says about it |
@@ -24,6 +25,8 @@ pub const TASKS: &str = "tasks/";
 pub const REVISIONS: &str = "revisions/";
 /// Prefix of the deployments of all services.
 pub const ROLLOUTS: &str = "rollouts/";
+/// Prefix of all upstreams.
+pub const UPSTREAMS: &str = "upstreams/";
 /// Prefix of all nodes.
 pub const NODES: &str = "nodes/";
 /// Prefix of all grants.
@@ -85,6 +88,18 @@ pub fn parse_revision(key: &[u8]) -> Option<(String, u64)> {
 #[must_use]
 pub fn rollout(service: &str) -> Bytes {
     join(ROLLOUTS, &[service])
+}
+
+/// The key of an upstream.
+#[must_use]
+pub fn upstream(name: &str) -> Bytes {
+    join(UPSTREAMS, &[name])
+}
+
+/// The upstream that a key is about.
+#[must_use]
+pub fn parse_upstream(key: &[u8]) -> Option<String> {
+    one(key, UPSTREAMS)
 }
 
 /// The key of a node.
@@ -182,6 +197,7 @@ mod tests {
         for name in ["web", "a/b", "100%", "%2F", "%25", "ü"] {
             assert_eq!(parse_service(&service(name)).as_deref(), Some(name));
             assert_eq!(parse_node(&node(name)).as_deref(), Some(name));
+            assert_eq!(parse_upstream(&upstream(name)).as_deref(), Some(name));
             let pair = (name.to_owned(), "x/y".to_owned());
             assert_eq!(parse_grant(&grant(name, "x/y")), Some(pair.clone()));
             assert_eq!(parse_status(&status(name, "x/y")), Some(pair));

@@ -65,6 +65,7 @@ pub struct Exchange {
     start: ExchangeStart,
     started: Instant,
     service: OnceLock<(Name, Arc<ServiceStats>)>,
+    target: OnceLock<Arc<str>>,
     served: OnceLock<Served>,
     log: Option<AccessLog>,
     code: AtomicU8,
@@ -89,6 +90,7 @@ impl Exchange {
             start,
             started: clock::now(),
             service: OnceLock::new(),
+            target: OnceLock::new(),
             served: OnceLock::new(),
             log,
             code: AtomicU8::new(UNDECIDED),
@@ -112,6 +114,13 @@ impl Exchange {
     /// Says which service the request is for.
     pub fn for_service(&self, name: &Name, stats: Arc<ServiceStats>) {
         let _ = self.service.set((name.clone(), stats));
+    }
+
+    /// Names the server of an upstream that the request was sent to last, if it was sent.
+    pub fn sent_to(&self, target: Option<Arc<str>>) {
+        if let Some(target) = target {
+            let _ = self.target.set(target);
+        }
     }
 
     /// Whether it is for a service.
@@ -209,6 +218,7 @@ impl Exchange {
             revision: served.map(|served| served.by.revision),
             definition: served.map(|served| served.by.definition.to_string()),
             task: served.map(|served| served.by.task),
+            target: self.target.get().map(|target| &**target),
             status: self.status.load(Ordering::Relaxed),
             code: code.as_str(),
             duration_us: micros(duration),
@@ -261,6 +271,8 @@ struct AccessLine<'a> {
     revision: Option<u64>,
     definition: Option<String>,
     task: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
     status: u64,
     code: &'static str,
     duration_us: u64,

@@ -1,6 +1,7 @@
 //! Every metric name, and the text that `/metrics` answers with.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -52,15 +53,40 @@ const GAUGES: [Gauged; 10] = [
     ("services", "Services that this node has a grant for", |node| node.services),
 ];
 
-/// Renders the OpenMetrics text. Series exist only for services that have had a request.
+/// What is known of one server of an upstream.
+#[derive(Clone, Debug)]
+pub struct TargetCounts {
+    /// The upstream.
+    pub upstream: Name,
+    /// The server.
+    pub target: Arc<str>,
+    /// Whether it takes requests.
+    pub up: bool,
+    /// Requests that it answers now.
+    pub in_flight: u32,
+    /// Requests that it has answered, or failed to.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// How often it was left alone because it answered badly.
+    pub ejections: u64,
+    /// Connections that were opened to it.
+    pub connects: u64,
+    /// Probes that failed.
+    pub probes_failed: u64,
+}
+
+/// Renders the OpenMetrics text. Series exist only for services that have had a request, and for
+/// the servers of upstreams.
 pub fn render(
     services: Vec<(Name, StatsSnapshot)>,
+    targets: Vec<TargetCounts>,
     node: NodeGauges,
     unparsed: &Unparsed,
 ) -> String {
     let mut registry = Registry::with_prefix("wharf");
     let (unparsed, unrouted) = (unparsed.counts(), unparsed.unrouted());
-    registry.register_collector(Box::new(Scrape { services, node, unparsed, unrouted }));
+    registry.register_collector(Box::new(Scrape { services, targets, node, unparsed, unrouted }));
     let mut text = String::new();
     // Writing into a `String` fails only if a value's own formatting fails, which none does.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
@@ -70,6 +96,7 @@ pub fn render(
 #[derive(Debug)]
 struct Scrape {
     services: Vec<(Name, StatsSnapshot)>,
+    targets: Vec<TargetCounts>,
     node: NodeGauges,
     unparsed: [(&'static str, u64); 3],
     unrouted: Vec<(Code, u64)>,
@@ -81,6 +108,16 @@ impl EncodeLabelSet for ServiceLabel<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), fmt::Error> {
         use prometheus_client::encoding::EncodeLabel;
         ("service", self.0.as_str()).encode(encoder.encode_label())
+    }
+}
+
+struct TargetLabels<'a>(&'a TargetCounts);
+
+impl EncodeLabelSet for TargetLabels<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), fmt::Error> {
+        use prometheus_client::encoding::EncodeLabel;
+        ("service", self.0.upstream.as_str()).encode(encoder.encode_label())?;
+        ("target", &*self.0.target).encode(encoder.encode_label())
     }
 }
 
@@ -121,6 +158,20 @@ const HISTOGRAMS: [Timed; 2] = [
     ("queue_wait_seconds", "Time that requests waited for a task", |s| &s.wait),
 ];
 
+type OfTarget = (&'static str, &'static str, MetricType, fn(&TargetCounts) -> u64);
+
+const TARGETS: [OfTarget; 7] = [
+    ("target_up", "Whether a server takes requests", MetricType::Gauge, |t| u64::from(t.up)),
+    ("target_in_flight", "Requests that a server answers now", MetricType::Gauge, |t| {
+        u64::from(t.in_flight)
+    }),
+    ("target_requests", "Requests sent to a server", MetricType::Counter, |t| t.requests),
+    ("target_failures", "Requests that a server failed", MetricType::Counter, |t| t.failures),
+    ("target_connects", "Connections opened to a server", MetricType::Counter, |t| t.connects),
+    ("probe_failures", "Probes that a server failed", MetricType::Counter, |t| t.probes_failed),
+    ("ejections", "Times that a server was left alone", MetricType::Counter, |t| t.ejections),
+];
+
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         self.encode_requests(&mut encoder)?;
@@ -142,6 +193,7 @@ impl Collector for Scrape {
                 )?;
             }
         }
+        self.encode_targets(&mut encoder)?;
         self.encode_unparsed(&mut encoder)?;
         for (name, help, value) in GAUGES {
             let gauge = ConstGauge::new(i64::try_from(value(&self.node)).unwrap_or(i64::MAX));
@@ -159,6 +211,25 @@ impl Scrape {
             for (code, count) in &stats.by_code {
                 let labels = CodeLabels(service, code.as_str());
                 ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_targets(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+        for (name, help, kind, value) in TARGETS {
+            let is_counter = matches!(kind, MetricType::Counter);
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for target in &self.targets {
+                let labels = TargetLabels(target);
+                let encoder = family.encode_family(&labels)?;
+                match is_counter {
+                    true => ConstCounter::new(value(target)).encode(encoder)?,
+                    false => {
+                        let value = i64::try_from(value(target)).unwrap_or(i64::MAX);
+                        ConstGauge::new(value).encode(encoder)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -197,7 +268,7 @@ mod tests {
         let unparsed = Unparsed::default();
         unparsed.count_unrouted(Code::NoRoute);
         unparsed.too_large.store(2, std::sync::atomic::Ordering::Relaxed);
-        let text = render(vec![(name, stats.snapshot())], node, &unparsed);
+        let text = render(vec![(name, stats.snapshot())], Vec::new(), node, &unparsed);
         assert!(text.contains("wharf_unparsed_requests_total{reason=\"too-large\"} 2"), "{text}");
         assert!(text.contains("wharf_unrouted_requests_total{code=\"no-route\"} 1"), "{text}");
         assert!(text.contains("wharf_requests_total{service=\"hello\",code=\"ok\"} 1"), "{text}");

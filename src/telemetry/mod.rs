@@ -17,6 +17,6 @@ pub use access::{AccessLog, AccessTarget};
 pub use exchange::{Exchange, ExchangeStart, TakenBy, Usage};
 pub use lines::sanitise;
 pub use logs::{LogBook, LogLine, LogSource, Stream};
-pub use metrics::{NodeGauges, render};
+pub use metrics::{NodeGauges, TargetCounts, render};
 pub use stats::{HistogramSnapshot, RevisionStats, ServiceStats, StatsSnapshot};
 pub use unparsed::Unparsed;

@@ -27,3 +27,4 @@ mod scale;
 mod store;
 mod streaming;
 mod tls;
+mod upstreams;

@@ -77,6 +77,12 @@ fn writes(decision: &Decision) -> Result<Vec<Write>, store::Error> {
     };
     let changed = decision.services.iter().filter(|s| s.change != Change::Unchanged);
     let mut services = changed.map(write_service).collect::<Result<Vec<_>, _>>()?;
+    let changed = decision.upstreams.iter().filter(|u| u.change != Change::Unchanged);
+    for decided in changed {
+        let key = keys::upstream(decided.upstream.name.as_str());
+        let op = Op::put(key.clone(), codec::encode(&decided.upstream)?);
+        services.push(Write::of(Cond::ModRev { key, is: decided.seen }, op));
+    }
     // Where nothing is written, nothing can be lost.
     if !writes.is_empty() || !services.is_empty() {
         for id in decision.newest.iter().filter(|id| !is_created(id)) {

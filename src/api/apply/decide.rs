@@ -15,6 +15,7 @@ use crate::store::Revision;
 use super::super::dto::{Applied, AppliedService, AppliedTask, Change};
 use super::super::failure::Failure;
 use super::registered::Registered;
+use super::upstreams::{self, DecidedUpstream};
 
 /// Families that a hint lists at most.
 const LISTED: usize = 12;
@@ -26,6 +27,8 @@ pub(super) struct Decision {
     pub(super) definitions: Vec<DecidedDefinition>,
     /// One for each service of the manifest.
     pub(super) services: Vec<DecidedService>,
+    /// One for each upstream of the manifest.
+    pub(super) upstreams: Vec<DecidedUpstream>,
     /// The newest definitions that this relies on: no newer one may have come meanwhile.
     pub(super) newest: Vec<TaskDefinitionId>,
 }
@@ -71,6 +74,7 @@ pub(super) fn decide(
         .map(|definition| (&definition.id.family, &definition.id))
         .collect();
     check_families(manifest, &current, registered)?;
+    upstreams::check(manifest, registered)?;
     check_routes(manifest, registered)?;
     check_traffic(manifest, registered)?;
     let services = manifest.services.iter().filter_map(|(name, spec)| {
@@ -81,8 +85,11 @@ pub(super) fn decide(
         Some(change_service(name, spec, definition, registered, now_ms))
     });
     let services = services.collect();
+    let upstreams = manifest.upstreams.iter();
+    let upstreams = upstreams.map(|(name, spec)| upstreams::change(name, spec, registered));
+    let upstreams = upstreams.collect();
     let newest = registered.latest.values().map(|latest| latest.id.clone()).collect();
-    Ok(Decision { definitions, services, newest })
+    Ok(Decision { definitions, services, upstreams, newest })
 }
 
 fn define(
@@ -147,26 +154,36 @@ fn families(manifest: &Manifest, registered: &Registered, wanted: &Name) -> Stri
 fn check_routes(manifest: &Manifest, registered: &Registered) -> Result<(), Failure> {
     let others = registered.services.values().map(|(service, _)| service);
     let others = others.filter(|service| !manifest.services.contains_key(&service.name));
-    let mut owners: BTreeMap<RoutePattern, &Name> = BTreeMap::new();
+    let mut owners: BTreeMap<RoutePattern, (&str, &Name)> = BTreeMap::new();
     for service in others {
         let routes = with_tags(&service.routes, &service.traffic);
-        owners.extend(routes.into_iter().map(|route| (route, &service.name)));
+        owners.extend(routes.into_iter().map(|route| (route, ("service", &service.name))));
+    }
+    let others = registered.upstreams.values().map(|(upstream, _)| upstream);
+    for upstream in others.filter(|upstream| !manifest.upstreams.contains_key(&upstream.name)) {
+        let owner = ("upstream", &upstream.name);
+        owners.extend(upstream.routes.iter().map(|route| (route.clone(), owner)));
     }
     let mut problems = Vec::new();
+    let mut claim = |(kind, name): (&'static str, _), key: &str, route: RoutePattern| {
+        let text = route.to_string();
+        if let Some((other, owner)) = owners.insert(route, (kind, name)) {
+            let path = format!("{kind}.{name}.{key}");
+            let message = format!("the route belongs to the {other} {owner}");
+            let problem = Problem::new(&path, message).value(text);
+            let hint = format!("choose another {key}, or `wharf delete {owner}` first");
+            problems.push(problem.hint(hint));
+        }
+    };
     for (name, service) in &manifest.services {
         for route in with_tags(&service.routes, &service.traffic) {
-            let is_tag = !service.routes.contains(&route);
-            match owners.insert(route.clone(), name) {
-                None => {}
-                Some(owner) => {
-                    let key = if is_tag { "traffic" } else { "route" };
-                    let message = format!("the route belongs to the service {owner}");
-                    let problem = Problem::new(&format!("service.{name}.{key}"), message)
-                        .value(route.to_string())
-                        .hint(format!("choose another {key}, or `wharf delete {owner}` first"));
-                    problems.push(problem);
-                }
-            }
+            let key = if service.routes.contains(&route) { "route" } else { "traffic" };
+            claim(("service", name), key, route);
+        }
+    }
+    for (name, upstream) in &manifest.upstreams {
+        for route in &upstream.routes {
+            claim(("upstream", name), "route", route.clone());
         }
     }
     match problems.is_empty() {
@@ -421,6 +438,12 @@ impl Decision {
             revision: decided.rollout.0.revision,
             changes: decided.changes.clone(),
         });
-        Applied { revision, dry_run, tasks: tasks.collect(), services: services.collect() }
+        Applied {
+            revision,
+            dry_run,
+            tasks: tasks.collect(),
+            services: services.collect(),
+            upstreams: self.upstreams.iter().map(DecidedUpstream::report).collect(),
+        }
     }
 }

@@ -15,6 +15,7 @@ mod commit;
 mod decide;
 mod images;
 mod registered;
+mod upstreams;
 
 #[cfg(test)]
 mod tests;
@@ -159,6 +160,7 @@ async fn apply(store: &Arc<dyn Store>, work: &Work) -> Result<Applied, Failure> 
 struct Mine {
     definitions: BTreeSet<TaskDefinitionId>,
     services: BTreeMap<(Name, u64), (Change, Vec<String>)>,
+    upstreams: BTreeMap<(Name, u64), (Change, Vec<String>)>,
 }
 
 impl Mine {
@@ -168,6 +170,10 @@ impl Mine {
         for s in decision.services.iter().filter(|s| s.change != Change::Unchanged) {
             let key = (s.service.name.clone(), s.service.generation);
             self.services.entry(key).or_insert((s.change, s.changes.clone()));
+        }
+        for u in decision.upstreams.iter().filter(|u| u.change != Change::Unchanged) {
+            let key = (u.upstream.name.clone(), u.upstream.generation);
+            self.upstreams.entry(key).or_insert((u.change, u.changes.clone()));
         }
     }
 
@@ -182,6 +188,12 @@ impl Mine {
             let key = (decided.service.name.clone(), decided.service.generation);
             if let Some((change, changes)) = self.services.get(&key) {
                 (service.change, service.changes) = (*change, changes.clone());
+            }
+        }
+        for (upstream, decided) in applied.upstreams.iter_mut().zip(&decision.upstreams) {
+            let key = (decided.upstream.name.clone(), decided.upstream.generation);
+            if let Some((change, changes)) = self.upstreams.get(&key) {
+                (upstream.change, upstream.changes) = (*change, changes.clone());
             }
         }
         applied

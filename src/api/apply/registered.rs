@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Name, Rollout, Service, TaskDefinition};
+use crate::model::{Name, Rollout, Service, TaskDefinition, Upstream};
 use crate::spec::Manifest;
 use crate::store::{self, Op, OpResult, RangeReq, Revision, Store, Txn, codec, keys};
 
@@ -17,6 +17,8 @@ pub(super) struct Registered {
     pub(super) families: BTreeSet<String>,
     /// Every service, with the revision that last changed it.
     pub(super) services: BTreeMap<Name, (Service, Revision)>,
+    /// Every upstream, with the revision that last changed it.
+    pub(super) upstreams: BTreeMap<Name, (Upstream, Revision)>,
     /// Revisions that are kept of the services whose traffic the manifest splits.
     pub(super) revisions: BTreeMap<Name, BTreeSet<u64>>,
     /// The last deployment of each service, with the revision that last changed it.
@@ -25,7 +27,7 @@ pub(super) struct Registered {
 
 impl Registered {
     pub(super) async fn read(store: &dyn Store, manifest: &Manifest) -> Result<Self, store::Error> {
-        let prefixes = [keys::SERVICES, keys::TASKS, keys::ROLLOUTS];
+        let prefixes = [keys::SERVICES, keys::TASKS, keys::ROLLOUTS, keys::UPSTREAMS];
         let splits = manifest.services.iter().filter(|(_, service)| !service.traffic.is_empty());
         let splits: Vec<&Name> = splits.map(|(name, _)| name).collect();
         let revisions = splits.iter().map(|name| keys::service_revisions(name.as_str()));
@@ -51,6 +53,10 @@ impl Registered {
         for record in results.next().unwrap_or_default() {
             let rollout: Rollout = codec::decode(&record)?;
             read.rollouts.insert(rollout.service.clone(), (rollout, record.mod_rev));
+        }
+        for record in results.next().unwrap_or_default() {
+            let upstream: Upstream = codec::decode(&record)?;
+            read.upstreams.insert(upstream.name.clone(), (upstream, record.mod_rev));
         }
         for name in splits {
             let records = results.next().unwrap_or_default();

@@ -14,6 +14,9 @@ pub struct Applied {
     pub tasks: Vec<AppliedTask>,
     /// Every service of the manifest.
     pub services: Vec<AppliedService>,
+    /// Every upstream of the manifest.
+    #[serde(default)]
+    pub upstreams: Vec<AppliedUpstream>,
 }
 
 /// What became of a task of the manifest.
@@ -44,6 +47,19 @@ pub struct AppliedService {
     /// The revision that it has, or that is being rolled out.
     pub revision: u64,
     /// What changed, in words, such as `scale.max 20 → 30`.
+    pub changes: Vec<String>,
+}
+
+/// What became of an upstream of the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AppliedUpstream {
+    /// Its name.
+    pub name: String,
+    /// Whether it is new or was changed.
+    pub change: Change,
+    /// Its generation afterwards.
+    pub generation: u64,
+    /// What changed, in words, such as `target + http://10.0.0.7:80`.
     pub changes: Vec<String>,
 }
 

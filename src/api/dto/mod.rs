@@ -8,8 +8,9 @@ mod node;
 mod rollout;
 mod service;
 mod task;
+mod upstream;
 
-pub use applied::{Applied, AppliedService, AppliedTask, Change, ManifestProblem};
+pub use applied::{Applied, AppliedService, AppliedTask, AppliedUpstream, Change, ManifestProblem};
 pub use logs::{LogEntry, LogGap, LogLine};
 pub use node::{Health, Live, Node, Version};
 pub use rollout::{Event, Revision, Rollout, RolloutAction, RolloutOrder, Status};
@@ -17,3 +18,4 @@ pub use service::{
     Deleted, Pull, Queue, Scale, ScaleChange, Service, ServiceDetail, ServiceState, Stats,
 };
 pub use task::{Limits, Task, TaskDefinition};
+pub use upstream::{TargetState, Upstream, UpstreamDetail, UpstreamTarget};

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::model::{self, DeployPolicy, Health, Percent, Probe, RoutePattern, TrafficTarget};
+use crate::model::{
+    self, DeployPolicy, Ejection, Health, HostHeader, Percent, Probe, Retry, RoutePattern,
+    TrafficTarget, UpstreamPolicy,
+};
 
 fn names() -> impl Strategy<Value = Name> {
     "[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?".prop_map(|text| name(&text))
@@ -110,15 +113,44 @@ fn healths() -> impl Strategy<Value = Health> {
     })
 }
 
-fn services() -> impl Strategy<Value = ServiceSpec> {
-    let routes =
+fn routes() -> impl Strategy<Value = Vec<RoutePattern>> {
+    let texts =
         prop::collection::btree_set("(\\*\\.)?[a-z]{1,9}\\.[a-z]{2}(/[a-z]{1,3}){0,2}", 0..4);
+    texts.prop_map(|texts| texts.iter().map(|text| text.parse().expect("a route")).collect())
+}
+
+fn upstreams() -> impl Strategy<Value = UpstreamSpec> {
+    let target = "(http|https|h2c)://[a-z]{1,9}(:[1-9][0-9]{0,3})?";
+    let targets = prop::collection::btree_set(target, 1..4);
+    let times = (10u64..60_001, 1u64..3_600_001, 100u64..86_400_001);
+    let retry = (0u32..11, percents());
+    let eject = (0u32..1_001, 100u64..300_001);
+    (routes(), targets, times, (any::<bool>(), 1u32..65_537, probes()), retry, eject).prop_map(
+        |(routes, targets, times, (keep, max_in_flight, health), retry, eject)| UpstreamSpec {
+            routes,
+            targets: targets.iter().map(|text| text.parse().expect("a target")).collect(),
+            policy: UpstreamPolicy {
+                host: if keep { HostHeader::Client } else { HostHeader::Target },
+                connect_timeout: Duration::from_millis(times.0),
+                timeout: Duration::from_millis(times.1),
+                idle_timeout: Duration::from_millis(times.2),
+                max_in_flight,
+                retry: Retry { attempts: retry.0, budget: retry.1 },
+                eject: Ejection { failures: eject.0, time: Duration::from_millis(eject.1) },
+                health,
+                ca: None,
+            },
+        },
+    )
+}
+
+fn services() -> impl Strategy<Value = ServiceSpec> {
     let scale = (0u32..10_001, 1u32..10_001, 1_000u64..604_800_001);
     let queue = (0u32..100_001, 1u64..3_600_001);
-    (names(), routes, scale, (queue, healths()), deploys(), traffic()).prop_map(
+    (names(), routes(), scale, (queue, healths()), deploys(), traffic()).prop_map(
         |(task, routes, (a, b, idle), ((depth, wait), health), deploy, traffic)| ServiceSpec {
             task,
-            routes: routes.into_iter().map(|text| text.parse().expect("a route")).collect(),
+            routes,
             scale: Scale { min: a.min(b), max: a.max(b), idle: Duration::from_millis(idle) },
             queue: QueueBounds { depth, wait: Duration::from_millis(wait) },
             health,
@@ -131,12 +163,18 @@ fn services() -> impl Strategy<Value = ServiceSpec> {
 fn manifests() -> impl Strategy<Value = Manifest> {
     let tasks = prop::collection::btree_map(names(), tasks(), 0..4);
     let services = prop::collection::btree_map(names(), services(), 0..4);
-    (tasks, services).prop_filter_map("declares something", |(tasks, mut services)| {
+    let upstreams = prop::collection::btree_map(names(), upstreams(), 0..3);
+    let all = (tasks, services, upstreams);
+    all.prop_filter_map("declares something", |(tasks, mut services, mut upstreams)| {
         let mut seen = BTreeSet::<RoutePattern>::new();
         for service in services.values_mut() {
             service.routes.retain(|route| seen.insert(route.clone()));
         }
-        let manifest = Manifest { tasks, services };
+        upstreams.retain(|name, _| !services.contains_key(name));
+        for upstream in upstreams.values_mut() {
+            upstream.routes.retain(|route| seen.insert(route.clone()));
+        }
+        let manifest = Manifest { tasks, services, upstreams };
         (!manifest.is_empty()).then_some(manifest)
     })
 }
@@ -145,8 +183,8 @@ fn values() -> impl Strategy<Value = Value> {
     let keys = || {
         prop_oneof![
             3 => prop::sample::select(vec![
-                "task", "service", "image", "component", "cpu", "memory", "fuel", "timeout",
-                "env", "limits", "route", "scale", "queue", "health",
+                "upstream", "target", "task", "service", "image", "component", "cpu", "memory",
+                "fuel", "timeout", "env", "limits", "route", "scale", "queue", "health",
                 "readiness", "path", "min", "max", "idle", "depth", "a",
             ])
             .prop_map(str::to_owned),

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use wharf::model::{Code, Limits, Name, Percent, QueueBounds, RoutePattern, Scale, TaskDefinition};
 use wharf::proxy::{Edge, Proxy, ProxyConfig, ProxyParts};
 use wharf::runtime::{
-    AotCache, Compiler, Deployment, Engine, Loader, Machine, ResetPolicy, RevisionCell, Routes,
-    Runtime, Target, TaskTable,
+    AotCache, Backend, Compiler, Deployment, Engine, Loader, Machine, ResetPolicy, RevisionCell,
+    Routes, Runtime, Target, TaskTable,
 };
 use wharf::shutdown::Shutdown;
 use wharf::telemetry::{AccessLog, AccessTarget, Unparsed};
@@ -157,7 +157,10 @@ impl Front {
         let service = self.table.get_or_insert(&name.parse().expect("a name"));
         self.routes.rcu(|routes| {
             let mut table = (**routes).clone();
-            table.insert(route, Target { service: service.clone(), only: None });
+            table.insert(
+                route,
+                Target { backend: Backend::Service { service: service.clone(), only: None } },
+            );
             table
         });
     }

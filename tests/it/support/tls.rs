@@ -31,6 +31,19 @@ impl Pair {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("PEM")
     }
 
+    /// A server with this certificate, and these protocols.
+    pub fn server(&self, protocols: &[&str]) -> rustls::ServerConfig {
+        let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(self.key.as_bytes());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().expect("versions");
+        let builder = builder.with_no_client_auth();
+        let config = builder.with_single_cert(vec![self.der()], key.expect("a key"));
+        let mut config = config.expect("a pair");
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+
     /// Writes `NAME.crt` and `NAME.key`, and returns their places.
     pub fn write(&self, dir: &Path, name: &str) -> (PathBuf, PathBuf) {
         let place = |kind| dir.join(format!("{name}.{kind}"));

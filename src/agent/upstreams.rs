@@ -1,0 +1,139 @@
+//! The upstreams of the cluster, which every node forwards to by itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::{Name, Upstream};
+use crate::runtime::Routes;
+use crate::store::{
+    self, Consistency, Event, EventKind, Kv, RangeReq, Revision, Store, WatchStream, codec, keys,
+};
+use crate::upstream::{Prober, Trust, UpstreamCell, UpstreamTable};
+
+use super::held::DRAIN;
+use super::routes;
+
+/// What happened to an upstream.
+pub(super) enum Change {
+    Put(Box<Upstream>),
+    Gone(Name),
+}
+
+/// The feed of changes.
+pub(super) struct Feed {
+    watch: WatchStream,
+    pending: std::vec::IntoIter<Event>,
+}
+
+impl Feed {
+    /// Every upstream, and the feed of what changes from then on.
+    pub(super) async fn list(store: &dyn Store) -> Result<(Self, Vec<Upstream>), store::Error> {
+        let range = RangeReq::prefix(keys::UPSTREAMS);
+        let listed = store.range(range, Consistency::Cached(Revision::ZERO)).await?;
+        let watch = store.watch(keys::UPSTREAMS.into(), listed.revision.next()).await?;
+        let upstreams = listed.kvs.iter().filter_map(decode).collect();
+        Ok((Self { watch, pending: Vec::new().into_iter() }, upstreams))
+    }
+
+    /// The next change. What cannot be read is passed over and named in the log.
+    pub(super) async fn next(&mut self) -> Result<Change, store::Error> {
+        loop {
+            for event in self.pending.by_ref() {
+                match event.kind {
+                    EventKind::Put => {
+                        if let Some(upstream) = decode(&event.kv) {
+                            return Ok(Change::Put(Box::new(upstream)));
+                        }
+                    }
+                    EventKind::Delete => {
+                        let name = keys::parse_upstream(&event.kv.key);
+                        if let Some(Ok(name)) = name.map(|name| name.parse()) {
+                            return Ok(Change::Gone(name));
+                        }
+                    }
+                }
+            }
+            match self.watch.next().await? {
+                Some(batch) => self.pending = batch.events.into_iter(),
+                // The store is closing: there will be no more changes.
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+fn decode(record: &Kv) -> Option<Upstream> {
+    let decoded = codec::decode(record);
+    decoded.inspect_err(|error| tracing::error!(%error, "an upstream is left out")).ok()
+}
+
+/// The upstreams in hand.
+pub(super) struct Upstreams {
+    table: UpstreamTable,
+    routes: Arc<Routes>,
+    probers: HashMap<Name, Prober>,
+}
+
+impl Upstreams {
+    pub(super) fn new(table: UpstreamTable, routes: Arc<Routes>) -> Self {
+        Self { table, routes, probers: HashMap::new() }
+    }
+
+    /// Forwards to these, and to no others.
+    pub(super) fn replace_all(&mut self, all: Vec<Upstream>) {
+        let is_gone = |name: &Name| !all.iter().any(|upstream| upstream.name == *name);
+        let held = self.table.all();
+        let gone = held.iter().map(|cell| cell.name()).filter(|name| is_gone(name));
+        gone.for_each(|name| self.withdraw(name));
+        all.into_iter().for_each(|upstream| self.accept(upstream));
+    }
+
+    pub(super) fn take(&mut self, change: Change) {
+        match change {
+            Change::Put(upstream) => self.accept(*upstream),
+            Change::Gone(name) => self.withdraw(&name),
+        }
+    }
+
+    fn accept(&mut self, upstream: Upstream) {
+        let name = upstream.name.clone();
+        let Some(trust) = Trust::new(upstream.policy.ca.as_deref()) else {
+            tracing::error!(upstream = %name, "its certificates cannot be read: left as it was");
+            return;
+        };
+        let upstream = Arc::new(upstream);
+        let found = self.table.get(&name);
+        let before = found.as_ref().map(|cell| cell.upstream());
+        if before.as_ref() == Some(&upstream) {
+            return;
+        }
+        let cell = match found {
+            Some(cell) => {
+                cell.change(Arc::clone(&upstream), trust);
+                cell
+            }
+            None => {
+                let cell = UpstreamCell::new(Arc::clone(&upstream), trust);
+                self.table.insert(Arc::clone(&cell));
+                cell
+            }
+        };
+        routes::update_upstream(&self.routes, before.as_deref(), Some(&upstream), &cell);
+        self.probers.remove(&name);
+        if let Some(prober) = Prober::start(&cell) {
+            self.probers.insert(name, prober);
+        }
+    }
+
+    /// Out of the routes first; requests under way end by themselves, and what would not end is
+    /// ended.
+    fn withdraw(&mut self, name: &Name) {
+        self.probers.remove(name);
+        let Some(cell) = self.table.remove(name) else { return };
+        routes::update_upstream(&self.routes, Some(&cell.upstream()), None, &cell);
+        tokio::spawn(async move {
+            tokio::time::sleep(DRAIN).await;
+            cell.close();
+        });
+    }
+}

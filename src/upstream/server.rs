@@ -1,0 +1,240 @@
+//! One server of an upstream: its connections, how it answers, and what it has to do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http::Request;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
+
+use crate::clock;
+use crate::model::{Ejection, TargetScheme, TargetUrl, UpstreamPolicy};
+use crate::routing::Outlier;
+
+use super::connect::{self, Alpn, ConnectError, Io, Trust};
+use super::http1::Http1;
+use super::pool::Pool;
+use super::send::Outgoing;
+
+/// How often a connection of HTTP/2 is asked whether it is still there, and how long it may take.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of one HTTP/2 header list of a response.
+const MOST_HEADER_LIST_BYTES: u32 = 64 << 10;
+/// How often connections that wait are looked at, as long as there are any.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
+
+type Http2 = http2::SendRequest<Outgoing>;
+
+/// A server.
+pub(super) struct Server {
+    pub(super) target: TargetUrl,
+    /// The target as text, for logs and metrics.
+    pub(super) name: Arc<str>,
+    /// A number that stands for the target, for clients that stay with a server.
+    pub(super) key: u64,
+    pub(super) in_flight: AtomicU32,
+    pub(super) counts: Counts,
+    /// Whether its last probes passed; true where nothing is asked.
+    pub(super) healthy: AtomicBool,
+    /// Failures in a row of requests, or that there were none: what a good answer has to look at.
+    has_failed: AtomicBool,
+    outlier: Mutex<Outlier>,
+    pool: Pool,
+    http2: tokio::sync::Mutex<Option<Http2>>,
+}
+
+/// What is counted of a server.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) requests: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) ejections: AtomicU64,
+    pub(super) connects: AtomicU64,
+    pub(super) probes_passed: AtomicU64,
+    pub(super) probes_failed: AtomicU64,
+}
+
+/// A connection that takes the next request.
+pub(super) enum Connection {
+    Http1 { connection: Box<Http1>, reused: bool },
+    Http2(Http2),
+}
+
+impl Server {
+    pub(super) fn new(target: TargetUrl) -> Arc<Self> {
+        let name: Arc<str> = target.to_string().into();
+        Arc::new(Self {
+            target,
+            key: key(&name),
+            name,
+            in_flight: AtomicU32::new(0),
+            counts: Counts::default(),
+            healthy: AtomicBool::new(true),
+            has_failed: AtomicBool::new(false),
+            outlier: Mutex::default(),
+            pool: Pool::default(),
+            http2: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// A connection that waits, or a new one.
+    pub(super) async fn connection(
+        &self,
+        policy: &UpstreamPolicy,
+        trust: &Trust,
+        only_http1: bool,
+    ) -> Result<Connection, ConnectError> {
+        if let Some(connection) = self.pool.take().await {
+            return Ok(Connection::Http1 { connection, reused: true });
+        }
+        if self.target.scheme() == TargetScheme::Http || only_http1 {
+            return self.open(policy, trust, Alpn::Http1).await;
+        }
+        // One that asks for a connection opens it for all that wait.
+        let mut shared = self.http2.lock().await;
+        if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
+            return Ok(Connection::Http2(sender.clone()));
+        }
+        let opened = self.open(policy, trust, Alpn::Any).await?;
+        if let Connection::Http2(sender) = &opened {
+            *shared = Some(sender.clone());
+        }
+        Ok(opened)
+    }
+
+    /// A new connection.
+    pub(super) async fn open(
+        &self,
+        policy: &UpstreamPolicy,
+        trust: &Trust,
+        alpn: Alpn,
+    ) -> Result<Connection, ConnectError> {
+        self.counts.connects.fetch_add(1, Ordering::Relaxed);
+        let opened = connect::connect(&self.target, trust, policy.connect_timeout, alpn).await?;
+        Ok(match opened.http2 {
+            true => Connection::Http2(begin_http2(opened.io).await?),
+            false => {
+                let connection = Http1::new(opened.io).await?;
+                Connection::Http1 { connection, reused: false }
+            }
+        })
+    }
+
+    /// Keeps a connection whose response has ended, if it can take another request.
+    pub(super) fn give_back(
+        self: &Arc<Self>,
+        mut connection: Box<Http1>,
+        cx: &mut std::task::Context<'_>,
+    ) {
+        if connection.is_usable(cx) && self.pool.put(connection) {
+            let server = Arc::clone(self);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(SWEEP_INTERVAL).await;
+                    if server.pool.sweep() == 0 {
+                        break;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Takes an answer into account. Whether the server should be ejected.
+    pub(super) fn note(&self, failed: bool, policy: &Ejection) -> bool {
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        if failed {
+            self.counts.failures.fetch_add(1, Ordering::Relaxed);
+            self.has_failed.store(true, Ordering::Relaxed);
+        } else if !self.has_failed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut outlier = self.outlier.lock();
+        self.has_failed.store(failed, Ordering::Relaxed);
+        outlier.note(failed, policy)
+    }
+
+    pub(super) fn eject(&self, policy: &Ejection, now: Instant) -> Instant {
+        self.counts.ejections.fetch_add(1, Ordering::Relaxed);
+        self.outlier.lock().eject(policy, now)
+    }
+
+    /// Until when it is left alone, if it is.
+    pub(super) fn out_until(&self, now: Instant) -> Option<Instant> {
+        self.outlier.lock().out_until(now)
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Closes what is not in use.
+    pub(super) fn close(&self) {
+        self.pool.clear();
+        if let Ok(mut shared) = self.http2.try_lock() {
+            *shared = None;
+        }
+    }
+
+    /// Whether it is left alone now.
+    pub(super) fn is_out(&self) -> bool {
+        self.out_until(clock::now()).is_some()
+    }
+}
+
+/// FNV-1a: the same on every node, and after every start.
+fn key(name: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+async fn begin_http2(io: Io) -> Result<Http2, hyper::Error> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(MOST_HEADER_LIST_BYTES)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let (sender, connection) = builder.handshake::<_, Outgoing>(io).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to an upstream ended");
+        }
+    });
+    Ok(sender)
+}
+
+/// A request of a server, from its choice to the last byte of the response.
+pub(super) struct InFlight(pub(super) Arc<Server>);
+
+impl InFlight {
+    /// Takes a place, if the server has one.
+    pub(super) fn take(server: &Arc<Server>, most: u32) -> Option<Self> {
+        if server.in_flight.fetch_add(1, Ordering::Relaxed) < most {
+            return Some(Self(Arc::clone(server)));
+        }
+        server.in_flight.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request's head, for another attempt.
+pub(super) fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    let harmless = request.method().is_idempotent() && matches!(request.body(), Outgoing::Empty);
+    harmless.then(|| {
+        let mut copy = Request::new(Outgoing::Empty);
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        copy
+    })
+}

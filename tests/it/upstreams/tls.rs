@@ -1,0 +1,40 @@
+//! Servers behind TLS.
+
+use super::*;
+use crate::support::{Origin, Pair};
+
+fn manifest_of(port: u16, ca: Option<&str>) -> String {
+    let ca = ca.map_or(String::new(), |ca| format!("ca = '''\n{ca}'''\n"));
+    format!("[upstream.up]\nroute = \"up.test/*\"\ntarget = \"https://localhost:{port}\"\n{ca}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_believed_by_its_certificate_and_spoken_to_as_it_likes() {
+    let pair = Pair::for_names(&["localhost"]);
+    for (protocols, version) in
+        [(&["h2", "http/1.1"][..], "HTTP/2.0"), (&["http/1.1"], "HTTP/1.1"), (&[], "HTTP/1.1")]
+    {
+        let origin = Origin::start_tls("safe", &pair, protocols).await;
+        let node = Node::start();
+        node.apply(&manifest_of(origin.address.port(), Some(&pair.certificate)));
+        for _ in 0..3 {
+            let (status, text) = node.get("up.test", "/headers").await;
+            assert_eq!(status, 200, "{text}");
+            assert!(text.contains(version), "{text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_nobody_vouches_for_is_not_spoken_to() {
+    let (pair, other) = (Pair::for_names(&["localhost"]), Pair::for_names(&["localhost"]));
+    let origin = Origin::start_tls("unknown", &pair, &["h2"]).await;
+    let node = Node::start();
+    for ca in [None, Some(other.certificate.as_str())] {
+        node.apply(&manifest_of(origin.address.port(), ca));
+        let (status, text) = node.get("up.test", "/").await;
+        assert_eq!(status, 502, "{text}");
+        assert!(text.contains("upstream-unreachable"), "{text}");
+    }
+    assert_eq!(origin.requests(), 0);
+}
