@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Health, HealthState, HostPattern, Name, NodeId, Percent, QueueBounds, RoutePattern, Scale,
-    TaskDefinition, TaskDefinitionId,
+    ScalePolicies, TaskDefinition, TaskDefinitionId,
 };
 
 /// A node's permission to run tasks of a service.
@@ -26,6 +26,9 @@ pub struct Grant {
     pub routes: Vec<RoutePattern>,
     /// How requests wait.
     pub queue: QueueBounds,
+    /// What decides about the number of tasks besides requests.
+    #[serde(default, skip_serializing_if = "ScalePolicies::is_none")]
+    pub scaling: ScalePolicies,
     /// How its revisions are asked whether they are well.
     #[serde(default, skip_serializing_if = "Health::is_none")]
     pub health: Health,
@@ -33,7 +36,7 @@ pub struct Grant {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Digest>,
     /// Whether the node reports every second how the revisions fare, because a deployment is
-    /// under way.
+    /// under way. Policies take no tasks away meanwhile.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub watched: bool,
 }

@@ -15,6 +15,8 @@ mod resources;
 mod limits;
 mod route;
 mod task_definition;
+mod scaling;
+mod schedule;
 mod service;
 mod health;
 mod traffic;
@@ -36,6 +38,8 @@ pub use rollout::{
     Strategy, TaskCounts,
 };
 pub use route::{HostPattern, InvalidRoute, RoutePattern};
+pub use scaling::{Adjust, Mark, Metric, ScalePolicies, Step, Targets};
+pub use schedule::{Cron, InvalidCron, ScheduledBounds, UnknownZone, Zone};
 pub use service::{InvalidScale, QueueBounds, Scale, Service};
 pub use snapshot::Snapshot;
 pub use task_definition::TaskDefinition;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Percent, TaskDefinition, duration};
+use super::{Name, Percent, ScheduledBounds, TaskDefinition, duration};
 
 /// What one deployment rolls out: a task definition under a number that is never used again.
 ///
@@ -227,6 +227,9 @@ pub struct Rollout {
     /// then. The new one is brought to the same number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<u32>,
+    /// The bounds that a schedule has put in force, if one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<ScheduledBounds>,
     /// Why it failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeployPolicy, Health, Name, RoutePattern, TaskDefinitionId, TrafficTarget, duration};
+use super::{
+    DeployPolicy, Health, Name, RoutePattern, ScalePolicies, ScheduledBounds, TaskDefinitionId,
+    TrafficTarget, duration,
+};
 
 /// A service as its owner wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +20,12 @@ pub struct Service {
     pub routes: Vec<RoutePattern>,
     /// How many tasks.
     pub scale: Scale,
+    /// What else decides about their number, within the bounds.
+    #[serde(default, skip_serializing_if = "ScalePolicies::is_none")]
+    pub scaling: ScalePolicies,
+    /// When the bounds are others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<ScheduledBounds>,
     /// How long, and how many, requests wait for a task.
     pub queue: QueueBounds,
     /// How it is asked whether it is well.

@@ -76,6 +76,7 @@ fn check_grant(
     };
     let is_stale = grant.routes != service.routes
         || grant.queue != service.queue
+        || grant.scaling != service.scaling
         || grant.health != service.health;
     if is_stale {
         wrong(Violation::Stale);

@@ -38,6 +38,8 @@ pub(crate) fn snapshot(nodes: &[&str], services: &[(&str, u32, u64)]) -> Snapsho
             task: definition.id.clone(),
             routes: Vec::new(),
             scale: Scale::default(),
+            scaling: ScalePolicies::default(),
+            schedule: Vec::new(),
             queue: QueueBounds::default(),
             health: Health::default(),
             deploy: DeployPolicy::default(),

@@ -142,6 +142,7 @@ fn grant(
         revisions,
         routes: service.routes.clone(),
         queue: service.queue,
+        scaling: service.scaling.clone(),
         health: service.health.clone(),
         kept,
         watched: !rollout.stage.is_over(),

@@ -37,6 +37,7 @@ pub fn begin(before: Option<&Rollout>, request: Request) -> Rollout {
         paused_after_ms: None,
         order: None,
         tasks: None,
+        scheduled: before.filter(|_| !anew).and_then(|before| before.scheduled.clone()),
         failure: None,
         baseline: Default::default(),
         version: before.map_or(floor, |before| before.version.max(floor)) + 1,

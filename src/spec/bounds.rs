@@ -45,6 +45,26 @@ pub(super) const SCALE_MAX: RangeInclusive<u32> = 1..=Scale::MOST_TASKS;
 /// Under a second tasks would stop between two requests; over a week they never stop.
 pub(super) const IDLE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3_600);
+/// Under a second there is no mean; over an hour, as in Knative, load is history.
+pub(super) const WINDOW: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3_600);
+/// From a tenth above the load that tasks are meant for to ten times it, as in Knative.
+pub(super) const BURST_THRESHOLD: RangeInclusive<u32> = 110..=1_000;
+/// A day without a decision is no autoscaling.
+pub(super) const COOLDOWN: RangeInclusive<Duration> =
+    Duration::ZERO..=Duration::from_secs(24 * 3_600);
+/// As many requests as a task can serve at once.
+pub(super) const TARGET_IN_FLIGHT: RangeInclusive<u32> = CONCURRENCY;
+/// Above what a task of any size serves.
+pub(super) const TARGET_RPS: RangeInclusive<u32> = 1..=10_000_000;
+/// Percent of what a task may use.
+pub(super) const TARGET_PERCENT: RangeInclusive<u32> = 1..=100;
+/// Marks of steps, of whatever is measured. Nothing is below 0.
+pub(super) const MARK: RangeInclusive<u32> = 1..=10_000_000;
+/// Tasks that one step adds or takes.
+pub(super) const STEP: RangeInclusive<u32> = 1..=Scale::MOST_TASKS;
+/// Percent of the tasks that one step adds; at the top ten times as many as before.
+pub(super) const STEP_PERCENT: RangeInclusive<u32> = 1..=1_000;
 /// A bake of over a week is a release that nobody finished.
 pub(super) const BAKE: RangeInclusive<Duration> =
     Duration::ZERO..=Duration::from_secs(7 * 24 * 3_600);

@@ -26,7 +26,7 @@ pub(super) fn unknown_key(key: &str, shape: &Shape) -> String {
 }
 
 /// The known key that is nearest to `key`, if one is near.
-fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     if key.is_empty() || key.len() > LONGEST_KEY {
         return None;
     }

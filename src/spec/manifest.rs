@@ -7,8 +7,9 @@ use registry::Reference;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    DeployPolicy, Health, Limits, Name, Percent, Probe, QueueBounds, RoutePattern, Scale, Strategy,
-    TargetUrl, TrafficTarget, UpstreamPolicy, duration,
+    Adjust, DeployPolicy, Health, Limits, Mark, Name, Percent, Probe, QueueBounds, RoutePattern,
+    Scale, ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl, TrafficTarget,
+    UpstreamPolicy, duration,
 };
 
 /// A valid manifest: at least one task or service.
@@ -54,6 +55,10 @@ pub struct ServiceSpec {
     pub routes: Vec<RoutePattern>,
     /// How many tasks.
     pub scale: Scale,
+    /// What else decides about their number.
+    pub scaling: ScalePolicies,
+    /// When the bounds are others.
+    pub schedule: Vec<ScheduledBounds>,
     /// How requests wait.
     pub queue: QueueBounds,
     /// How it is asked whether it is well.
@@ -137,11 +142,7 @@ impl ServiceSpec {
         json!({
             "task": self.task,
             "route": self.routes,
-            "scale": {
-                "min": scale.min,
-                "max": scale.max,
-                "idle": duration::format(scale.idle),
-            },
+            "scale": scaling_json(scale, &self.scaling, &self.schedule),
             "queue": { "depth": queue.depth, "wait": duration::format(queue.wait) },
             "health": health_json(&self.health),
             "deploy": deploy_json(&self.deploy),
@@ -178,6 +179,52 @@ impl UpstreamSpec {
         }
         table
     }
+}
+
+fn scaling_json(scale: &Scale, scaling: &ScalePolicies, schedule: &[ScheduledBounds]) -> Value {
+    let mut table = json!({
+        "min": scale.min,
+        "max": scale.max,
+        "idle": duration::format(scale.idle),
+    });
+    if !scaling.is_none() {
+        let targets = scaling.target.all();
+        let targets = targets.map(|(metric, target)| (metric.to_string(), target.into()));
+        let targets: Map<String, Value> = targets.collect();
+        if !targets.is_empty() {
+            table["target"] = targets.into();
+        }
+        if !scaling.steps.is_empty() {
+            table["steps"] = scaling.steps.iter().map(step_json).collect();
+        }
+        table["window"] = duration::format(scaling.window).into();
+        table["burst"] = duration::format(scaling.burst).into();
+        table["burst_threshold"] = scaling.burst_threshold.into();
+        table["out_cooldown"] = duration::format(scaling.out_cooldown).into();
+        table["in_cooldown"] = duration::format(scaling.in_cooldown).into();
+    }
+    if !schedule.is_empty() {
+        table["schedule"] = json!(schedule);
+    }
+    table
+}
+
+fn step_json(step: &Step) -> Value {
+    let mut table = json!({ "metric": step.metric.as_str() });
+    let (key, mark) = match step.mark {
+        Mark::Above(mark) => ("above", mark),
+        Mark::Below(mark) => ("below", mark),
+    };
+    table[key] = mark.into();
+    let (key, amount) = match step.adjust {
+        Adjust::Add(tasks) => ("add", tasks),
+        Adjust::Remove(tasks) => ("remove", tasks),
+        Adjust::AddPercent(percent) => ("add_percent", percent),
+        Adjust::RemovePercent(percent) => ("remove_percent", percent),
+        Adjust::Set(tasks) => ("set", tasks),
+    };
+    table[key] = amount.into();
+    table
 }
 
 fn health_json(health: &Health) -> Value {

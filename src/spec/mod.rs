@@ -20,6 +20,7 @@ mod hints;
 mod manifest;
 mod problem;
 mod reader;
+mod scaling;
 mod service;
 mod deploy;
 mod syntax;
@@ -93,6 +94,7 @@ fn read_root(spot: &Spot<'_>, problems: &mut Collector) -> Option<Manifest> {
         Some(upstream::read(table, &mut routes))
     });
     let manifest = Manifest { tasks, services, upstreams };
+    scaling::check_targets(&manifest, problems);
     (!manifest.is_empty()).then_some(manifest)
 }
 

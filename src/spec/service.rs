@@ -6,7 +6,7 @@ use super::manifest::ServiceSpec;
 use super::problem::Problem;
 use super::reader::{Given, Shape, Spot, Table};
 use super::tree::Tree;
-use super::{bounds, deploy, health, values};
+use super::{bounds, deploy, health, scaling, values};
 use crate::model::{InvalidRoute, InvalidScale, Name, QueueBounds, RoutePattern, Scale};
 
 /// The keys of a service.
@@ -34,8 +34,28 @@ pub(super) const SHAPE: Shape = Shape {
 };
 
 const SCALE: Shape = Shape {
-    keys: &["min", "max", "idle"],
+    keys: &[
+        "min",
+        "max",
+        "idle",
+        "target",
+        "steps",
+        "schedule",
+        "window",
+        "burst",
+        "burst_threshold",
+        "out_cooldown",
+        "in_cooldown",
+    ],
     slips: &[
+        ("concurrency", "write `target = { in_flight = … }`; what a task serves is the task's"),
+        ("in_flight", "write `target = { in_flight = … }`"),
+        ("rps", "write `target = { rps = … }`"),
+        ("cpu", "write `target = { cpu = … }`"),
+        ("memory", "write `target = { memory = … }`"),
+        ("targets", "did you mean `target`?"),
+        ("cooldown", "write `out_cooldown` and `in_cooldown`"),
+        ("cron", "write `schedule = [{ cron = … }]`"),
         ("minimum", "did you mean `min`?"),
         ("maximum", "did you mean `max`?"),
         ("timeout", "did you mean `idle`?"),
@@ -64,7 +84,11 @@ pub(super) fn read(
 ) -> Option<ServiceSpec> {
     let task = table.read("task", task_name).or(name.clone());
     let routes = read_routes(table, seen);
-    let scale = table.table("scale", Some(&SCALE)).map(|mut t| read_scale(&mut t));
+    let scale = table.table("scale", Some(&SCALE)).map(|mut t| {
+        let scale = read_scale(&mut t);
+        (scale, scaling::read(&mut t), scaling::read_schedule(&mut t, &scale))
+    });
+    let (scale, scaling, schedule) = scale.unwrap_or_default();
     let queue = table.table("queue", Some(&QUEUE)).map(|mut t| read_queue(&mut t));
     let health = table.table("health", Some(&health::HEALTH)).map(|mut t| health::read(&mut t));
     let deploy = table.table("deploy", Some(&deploy::DEPLOY)).map(|mut t| deploy::read(&mut t));
@@ -72,7 +96,9 @@ pub(super) fn read(
     Some(ServiceSpec {
         task,
         routes,
-        scale: scale.unwrap_or_default(),
+        scale,
+        scaling,
+        schedule,
         queue: queue.unwrap_or_default(),
         health: health.unwrap_or_default(),
         deploy: deploy.unwrap_or_default(),

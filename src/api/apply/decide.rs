@@ -236,6 +236,8 @@ fn change_service(
         task: definition.id.clone(),
         routes: spec.routes.clone(),
         scale: spec.scale,
+        scaling: spec.scaling.clone(),
+        schedule: spec.schedule.clone(),
         queue: spec.queue,
         health: spec.health.clone(),
         deploy: spec.deploy.clone(),
@@ -352,6 +354,7 @@ fn differences(before: &Service, after: &Service) -> Vec<String> {
     differs("queue.depth", old.depth.to_string(), new.depth.to_string());
     differs("queue.wait", duration::format(old.wait), duration::format(new.wait));
     changes.extend(describe_scale(&before.scale, &after.scale));
+    changes.extend(describe_scaling(before, after));
     changes.extend(describe_health(&before.health, &after.health));
     changes.extend(describe_deploy(&before.deploy, &after.deploy));
     if before.traffic != after.traffic {
@@ -409,6 +412,19 @@ fn describe_traffic(traffic: &[TrafficTarget]) -> String {
         format!("{revision} {}{tag}", target.percent)
     });
     format!("→ {}", targets.collect::<Vec<_>>().join(", "))
+}
+
+fn describe_scaling(before: &Service, after: &Service) -> Vec<String> {
+    let schedule = |service: &Service| match service.schedule.as_slice() {
+        [] => "none".to_owned(),
+        all => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let rows = [
+        ("scale policies", before.scaling.to_string(), after.scaling.to_string()),
+        ("scale schedule", schedule(before), schedule(after)),
+    ];
+    let changed = rows.into_iter().filter(|(_, old, new)| old != new);
+    changed.map(|(what, old, new)| format!("{what} {old} → {new}")).collect()
 }
 
 /// What differs between two bounds, in words.

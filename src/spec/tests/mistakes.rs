@@ -212,6 +212,44 @@ fn slips_have_hints_of_their_own() {
 }
 
 #[test]
+fn mistakes_in_policies_are_explained() {
+    for (scale, says, helps) in [
+        ("window = '30s'", "no policy", "add a `target`"),
+        ("target = {}", "follows nothing", "in_flight = 7"),
+        ("target = { cpu = 101 }", "out of bounds", "from 1 to 100"),
+        ("target = { concurrency = 5 }", "unknown key", "`in_flight`"),
+        ("target = { rps = 1 }, window = '5s'", "6s, is longer than the stable one, 5s", "a tenth"),
+        ("steps = 5", "expected a list", "steps = ["),
+        ("steps = [{ above = 1, add = 1 }]", "without a `metric`", "metric = \"cpu\""),
+        ("steps = [{ metric = 'load', above = 1, add = 1 }]", "unknown metric", "in_flight, rps"),
+        ("steps = [{ metric = 'cpu', add = 1 }]", "one of `above`, `below`", "above = 80"),
+        ("steps = [{ metric = 'cpu', above = 1, add = 1, set = 1 }]", "this has 2", "add = 2"),
+        ("steps = [{ metric = 'cpu', above = 1, remove = 1 }]", "fewer tasks", "other direction"),
+        ("schedule = [{ min = 1 }]", "never begins", "0 8 * * MON-FRI"),
+        ("schedule = [{ cron = '0 8 * * *' }]", "changes nothing", "min = 4"),
+        ("schedule = [{ cron = '0 8 * *', min = 1 }]", "4 fields", "MINUTE HOUR"),
+        ("schedule = [{ cron = '0 8 ? * * 2026', min = 1 }]", "6 fields", "the year of AWS"),
+        ("schedule = [{ cron = '0 0 31 2 *', min = 1 }]", "never happens", "a day that"),
+        (
+            "schedule = [{ cron = '0 8 * * *', zone = 'Europe/Brelin', min = 1 }]",
+            "no time zone",
+            "\"Europe/Berlin\"",
+        ),
+        ("schedule = [{ cron = '0 8 * * *', min = 200 }]", "above max 100", "give both"),
+        ("cpu = 60", "unknown key", "target = { cpu"),
+    ] {
+        let found = problem(&format!("[service.a]\nscale = {{ {scale} }}"), Format::Toml);
+        assert!(found.message.contains(says), "{scale}: {found}");
+        assert!(hint(&found).contains(helps), "{scale}: {found}");
+    }
+    let text = "[task.a]\nimage = 'x/y:1'\nconcurrency = 10\n\
+                [service.a]\nscale = { target = { in_flight = 20 } }";
+    let found = problem(text, Format::Toml);
+    assert_eq!(found.path, "service.a.scale.target.in_flight");
+    assert!(hint(&found).contains("to 7 or so"), "{found}");
+}
+
+#[test]
 fn mistakes_in_probes_are_all_found() {
     let text = "[service.a.health]\nlivenessProbe = { path = '/' }\n\
                 startup = { periodSeconds = 10, failureThreshold = 3 }\n\

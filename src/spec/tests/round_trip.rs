@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::model::{
-    self, DeployPolicy, Ejection, Health, HostHeader, Percent, Probe, Retry, RoutePattern,
-    TrafficTarget, UpstreamPolicy,
+    self, Adjust, DeployPolicy, Ejection, Health, HostHeader, Mark, Metric, Percent, Probe, Retry,
+    RoutePattern, ScalePolicies, ScheduledBounds, Step, Targets, TrafficTarget, UpstreamPolicy,
 };
 
 fn names() -> impl Strategy<Value = Name> {
@@ -144,14 +144,74 @@ fn upstreams() -> impl Strategy<Value = UpstreamSpec> {
     )
 }
 
+fn steps() -> impl Strategy<Value = Step> {
+    let metric = prop::sample::select(Metric::ALL.to_vec());
+    (metric, any::<bool>(), 1u32..1_000, 0usize..3, 1u32..100).prop_map(
+        |(metric, above, mark, kind, amount)| Step {
+            metric,
+            mark: if above { Mark::Above(mark) } else { Mark::Below(mark) },
+            adjust: match (kind, above) {
+                (0, true) => Adjust::Add(amount),
+                (0, false) => Adjust::Remove(amount),
+                (1, true) => Adjust::AddPercent(amount),
+                (1, false) => Adjust::RemovePercent(amount),
+                _ => Adjust::Set(amount),
+            },
+        },
+    )
+}
+
+fn scalings() -> impl Strategy<Value = ScalePolicies> {
+    let target = (prop::option::of(1u32..100), prop::option::of(1u32..101));
+    let times = (6u64..3_601, 1u64..7, 110u32..1_001, 0u64..1_000, 0u64..1_000);
+    (target, prop::collection::vec(steps(), 0..4), times).prop_map(
+        |((rps, cpu), steps, (window, burst, burst_threshold, out, back))| {
+            let target = Targets { rps, cpu, ..Targets::default() };
+            let policies = ScalePolicies {
+                target,
+                steps,
+                window: Duration::from_secs(window),
+                burst: Duration::from_secs(burst),
+                burst_threshold,
+                out_cooldown: Duration::from_secs(out),
+                in_cooldown: Duration::from_secs(back),
+            };
+            // What is about no policy is not written.
+            if policies.is_none() { ScalePolicies::default() } else { policies }
+        },
+    )
+}
+
+fn schedules() -> impl Strategy<Value = Vec<ScheduledBounds>> {
+    let zone = prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York"]);
+    let entry = (0u32..60, 0u32..24, zone, 0u32..50, 50u32..100).prop_map(
+        |(minute, hour, zone, min, max)| ScheduledBounds {
+            cron: format!("{minute} {hour} * * *").parse().expect("a pattern"),
+            zone: zone.parse().expect("a zone"),
+            min: Some(min),
+            max: Some(max),
+        },
+    );
+    prop::collection::vec(entry, 0..3)
+}
+
 fn services() -> impl Strategy<Value = ServiceSpec> {
-    let scale = (0u32..10_001, 1u32..10_001, 1_000u64..604_800_001);
-    let queue = (0u32..100_001, 1u64..3_600_001);
+    let scale = (0u32..10_001, 1u32..10_001, 1_000u64..604_800_001, scalings(), schedules());
+    let queue = (1u32..100_001, 1u64..3_600_001);
     (names(), routes(), scale, (queue, healths()), deploys(), traffic()).prop_map(
-        |(task, routes, (a, b, idle), ((depth, wait), health), deploy, traffic)| ServiceSpec {
+        |(
+            task,
+            routes,
+            (a, b, idle, scaling, schedule),
+            ((depth, wait), health),
+            deploy,
+            traffic,
+        )| ServiceSpec {
             task,
             routes,
             scale: Scale { min: a.min(b), max: a.max(b), idle: Duration::from_millis(idle) },
+            scaling,
+            schedule,
             queue: QueueBounds { depth, wait: Duration::from_millis(wait) },
             health,
             deploy,
