@@ -5,7 +5,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use registry::Digest;
 
-use crate::model::{Grant, GrantedRevision, Health, Name, QueueBounds, Scale, TaskDefinition};
+use crate::model::{
+    Grant, GrantedRevision, Health, Name, QueueBounds, Scale, ScalePolicies, TaskDefinition,
+};
 use crate::runtime::{Deployment, Loaded, RevisionCell};
 
 /// A granted revision. What it runs never changes; the terms do, also while it is prepared.
@@ -20,6 +22,8 @@ pub(super) struct Place {
 struct Terms {
     generation: u64,
     scale: Scale,
+    scaling: Option<Arc<ScalePolicies>>,
+    may_shrink: bool,
     queue: QueueBounds,
     probes: Probes,
 }
@@ -43,6 +47,8 @@ impl Terms {
         Self {
             generation: grant.generation,
             scale: revision.scale,
+            scaling: (!grant.scaling.is_none()).then(|| Arc::new(grant.scaling.clone())),
+            may_shrink: !grant.watched,
             queue: grant.queue,
             probes: Probes::of(grant),
         }
@@ -94,6 +100,8 @@ impl Place {
             component,
             generation: terms.generation,
             scale: terms.scale,
+            scaling: terms.scaling.clone(),
+            may_shrink: terms.may_shrink,
             queue: terms.queue,
         }
     }

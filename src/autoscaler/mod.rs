@@ -1,9 +1,20 @@
-//! How many tasks a service needs, decided from what is in flight.
+//! How many tasks a service needs.
 //!
-//! This is the node's own half of scaling: it runs on the request path, inside the bounds of a
-//! grant.
+//! This is the node's own half of scaling: it runs inside the bounds of a grant. The functions here
+//! decide on the request path, from what is in flight at the moment. Where a service has policies,
+//! a [`Scaler`] decides once a second, from what it was pushed.
 //!
 //! *Invariant:* pure. The caller brings the numbers and the time.
+
+mod decide;
+mod policy;
+mod schedule;
+mod window;
+
+pub use decide::{Decision, Reason, Scaler, why};
+pub use policy::{Facts, Input};
+pub use schedule::{in_force, next_change};
+pub use window::{Means, Window};
 
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use registry::Digest;
 
-use crate::model::{Code, QueueBounds, Scale, TaskDefinition};
+use crate::model::{Code, QueueBounds, Scale, ScalePolicies, TaskDefinition};
 
 /// A task definition that has been prepared on this node, with the bounds of its grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub struct Deployment {
     pub generation: u64,
     /// How many tasks.
     pub scale: Scale,
+    /// What else decides about their number.
+    pub scaling: Option<Arc<ScalePolicies>>,
+    /// Whether that may take tasks away now: not while a deployment is under way.
+    pub may_shrink: bool,
     /// How requests wait.
     pub queue: QueueBounds,
 }

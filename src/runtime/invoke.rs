@@ -25,6 +25,7 @@ use super::loader::{LoadError, Loaded};
 use super::memory::{Budget, InstanceMemory, base_bytes, prepaid_bytes};
 use super::outcome::classify;
 use super::reply::{Reply, StopGuest};
+use super::revision::RevisionCell;
 use super::task::Slot;
 use super::ticker::Running;
 
@@ -102,8 +103,9 @@ impl Runtime {
         let timeout = invocation.slot.deployment().definition.limits.timeout;
         let deadline = Instant::from_std(clock::now()) + timeout;
         let (sender, reply) = oneshot::channel();
+        let meter = invocation.slot.meter();
         let run = run(self.clone(), invocation, deadline, sender);
-        let run = Metered { future: Box::pin(run), exchange: Arc::clone(&exchange) };
+        let run = Metered { future: Box::pin(run), exchange: Arc::clone(&exchange), meter };
         let guest = self.guests.spawn(run);
         let guest = StopGuest::new(guest.abort_handle(), Arc::clone(&exchange));
         match tokio::time::timeout_at(deadline, reply).await {
@@ -268,6 +270,8 @@ fn new_store(engine: &Engine, host: Host, limits: &Limits) -> Result<Store<Host>
 struct Metered<F> {
     future: Pin<Box<F>>,
     exchange: Arc<Exchange>,
+    /// Whoever wants to know before the request has ended.
+    meter: Option<Arc<RevisionCell>>,
 }
 
 impl<F: Future> Future for Metered<F> {
@@ -276,7 +280,11 @@ impl<F: Future> Future for Metered<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let before = clock::thread_cpu();
         let result = self.future.as_mut().poll(cx);
-        self.exchange.add_cpu(clock::thread_cpu().saturating_sub(before));
+        let used = clock::thread_cpu().saturating_sub(before);
+        self.exchange.add_cpu(used);
+        if let Some(meter) = &self.meter {
+            meter.add_cpu(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX));
+        }
         result
     }
 }

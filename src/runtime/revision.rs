@@ -18,6 +18,7 @@ use crate::telemetry::{LogBook, RevisionStats};
 
 use super::deployment::{Deployment, Refusal, RevisionView};
 use super::loader::{LoadError, Loaded, Loader};
+use super::scaling::ScalingView;
 use super::state::{Component, Grants, Reaped, State};
 use super::task::{Slot, Task};
 use super::waiting::Place;
@@ -42,6 +43,8 @@ pub struct RevisionCell {
     drained: Notify,
     /// Told when the first task has come or the last one has gone.
     turned: Notify,
+    /// CPU time that guests have used, where policies ask for it.
+    cpu_ns: AtomicU64,
 }
 
 impl std::fmt::Debug for RevisionCell {
@@ -63,7 +66,19 @@ impl RevisionCell {
     ) -> Arc<Self> {
         let state = Mutex::new(State::new(rand::random()));
         let (stats, drained, turned) = (OnceLock::new(), Notify::new(), Notify::new());
-        Arc::new(Self { service, number, shared, logs, stats, last_task, state, drained, turned })
+        let cpu_ns = AtomicU64::new(0);
+        Arc::new(Self {
+            service,
+            number,
+            shared,
+            logs,
+            stats,
+            last_task,
+            state,
+            drained,
+            turned,
+            cpu_ns,
+        })
     }
 
     /// The service that it belongs to.
@@ -222,6 +237,7 @@ impl RevisionCell {
             state.withdrawn = true;
             state.deployment = None;
             state.expected = false;
+            state.scaling = None;
             let component = std::mem::take(&mut state.component);
             (state.waiting.take_all(), state.retire_all(), component)
         };
@@ -296,6 +312,21 @@ impl RevisionCell {
         }
     }
 
+    /// What its policies decided, if it has any and was awake since.
+    pub fn scaling(&self) -> Option<ScalingView> {
+        let state = self.state.lock();
+        let scaling = state.scaling.as_ref()?;
+        Some(scaling.view(self.number, state.tasks.len()))
+    }
+
+    pub(super) fn add_cpu(&self, ns: u64) {
+        self.cpu_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    pub(super) fn cpu_ns(&self) -> u64 {
+        self.cpu_ns.load(Ordering::Relaxed)
+    }
+
     /// Whoever waits for tasks, or for their end, looks again.
     pub(super) fn has_turned(&self) {
         self.turned.notify_waiters();
@@ -320,6 +351,7 @@ impl RevisionCell {
                 return;
             };
             state.in_flight -= 1;
+            state.measure(self, false);
             let grants = state.serve_waiting(self);
             let retired = match left == 0 && grants.is_empty() {
                 true => state.give_back(position),
@@ -396,11 +428,11 @@ impl RevisionCell {
     /// Sends an idle service back to its minimum, then ends: an idle service has no timer.
     pub(super) async fn reap(cell: Weak<Self>) {
         loop {
-            let due = {
+            let (due, retired) = {
                 let Some(cell) = cell.upgrade() else { return };
                 let mut state = cell.state.lock();
-                match state.reap(clock::now()) {
-                    Reaped::Later(due) => due,
+                match state.reap(&cell, clock::now()) {
+                    Reaped::Later(due, retired) => (due, retired),
                     Reaped::Done(freed) => {
                         drop(state);
                         cell.has_turned();
@@ -410,6 +442,7 @@ impl RevisionCell {
                     }
                 }
             };
+            drop(retired);
             tokio::time::sleep_until(due.into()).await;
         }
     }

@@ -16,6 +16,7 @@ use crate::routing::power_of_two;
 use super::deployment::{Deployment, Refusal};
 use super::loader::Loaded;
 use super::revision::RevisionCell;
+use super::scaling::Scaling;
 use super::task::{Slot, Task};
 use super::waiting::{Place, Ticket, Waiting};
 
@@ -39,6 +40,8 @@ pub(super) struct State {
     pub(super) idle_since: Option<Instant>,
     /// Stops the reaper, if there is one.
     reaper: Option<AbortHandle>,
+    /// Its policies at work, if it has any.
+    pub(super) scaling: Option<Box<Scaling>>,
     random: u64,
 }
 
@@ -55,7 +58,7 @@ pub(super) type Grants = Vec<(Place, Slot)>;
 
 /// What a reaper does next.
 pub(super) enum Reaped {
-    Later(Instant),
+    Later(Instant, Vec<Arc<Task>>),
     Done((Vec<Arc<Task>>, Component)),
 }
 
@@ -91,6 +94,7 @@ impl State {
             return None;
         }
         self.start_task(cell, loaded);
+        self.has_grown();
         self.ensure_reaper(cell);
         Some(self.slot_on(self.tasks.len() - 1, cell, None))
     }
@@ -117,7 +121,9 @@ impl State {
         cold_start: Option<Duration>,
     ) -> Slot {
         self.in_flight += 1;
-        self.tasks[position].take(cell, cold_start)
+        let slot = self.tasks[position].take(cell, cold_start);
+        self.measure(cell, true);
+        slot
     }
 
     /// A place in the queue, and how long it may be waited in. Wakes the service if it sleeps.
@@ -145,6 +151,7 @@ impl State {
             return Err(refusal);
         }
         let ticket = self.waiting.join();
+        self.measure(cell, false);
         if matches!(self.component, Component::Asleep) && self.deployment.is_some() {
             self.begin_loading(cell, 1);
         }
@@ -174,6 +181,7 @@ impl State {
         while self.tasks.len() < wanted.max(needed) as usize {
             self.start_task(cell, Arc::clone(&loaded));
         }
+        self.begin_scaling(cell);
         self.idle_since = Some(clock::now());
         self.ensure_reaper(cell);
         self.serve_waiting(cell)
@@ -190,7 +198,7 @@ impl State {
         self.waiting.take_all()
     }
 
-    fn start_task(&mut self, cell: &RevisionCell, loaded: Arc<Loaded>) {
+    pub(super) fn start_task(&mut self, cell: &RevisionCell, loaded: Arc<Loaded>) {
         let Some(deployment) = self.deployment.clone() else { return };
         self.tasks.push(Task::start(cell.next_task(), deployment, loaded));
         if self.tasks.len() == 1 {
@@ -209,6 +217,7 @@ impl State {
                 Some(position) => position,
                 None if self.tasks.len() < max => {
                     self.start_task(cell, Arc::clone(&loaded));
+                    self.has_grown();
                     self.tasks.len() - 1
                 }
                 None => break,
@@ -220,8 +229,12 @@ impl State {
         grants
     }
 
-    /// Stops the idle task at `position` if the load needs fewer.
+    /// Stops the idle task at `position` if the load needs fewer. Where there are policies they
+    /// decide that.
     pub(super) fn give_back(&mut self, position: usize) -> Option<Arc<Task>> {
+        if self.scaling.is_some() {
+            return None;
+        }
         let deployment = self.deployment.as_ref()?;
         let concurrency = self.tasks[position].concurrency;
         let kept = autoscaler::kept(self.in_flight, concurrency, &deployment.scale);
@@ -241,9 +254,10 @@ impl State {
         retired
     }
 
-    fn ensure_reaper(&mut self, cell: &Arc<RevisionCell>) {
+    pub(super) fn ensure_reaper(&mut self, cell: &Arc<RevisionCell>) {
         let min = self.deployment.as_ref().map_or(0, |d| d.scale.min) as usize;
-        if self.reaper.is_none() && self.tasks.len() > min {
+        let is_counted = self.scaling.is_some() && self.in_flight > 0;
+        if self.reaper.is_none() && (self.tasks.len() > min || is_counted) {
             let reaper = tokio::spawn(RevisionCell::reap(Arc::downgrade(cell)));
             self.reaper = Some(reaper.abort_handle());
         }
@@ -256,21 +270,30 @@ impl State {
         }
     }
 
-    pub(super) fn reap(&mut self, now: Instant) -> Reaped {
+    pub(super) fn reap(&mut self, cell: &Arc<RevisionCell>, now: Instant) -> Reaped {
         let Some(deployment) = self.deployment.clone() else {
             self.reaper = None;
             return Reaped::Done((Vec::new(), Component::Asleep));
         };
         let scale = deployment.scale;
-        if self.in_flight > 0 || !self.waiting.is_empty() {
-            return Reaped::Later(now + scale.idle);
-        }
-        let due = autoscaler::idle_until(self.idle_since.unwrap_or(now), &scale);
+        let is_busy = self.in_flight > 0 || !self.waiting.is_empty();
+        let due = match is_busy {
+            true => now + scale.idle,
+            false => autoscaler::idle_until(self.idle_since.unwrap_or(now), &scale),
+        };
         if due > now {
-            return Reaped::Later(due);
+            let reaped = match self.scaling {
+                Some(_) => self.turn(cell, due),
+                None => Reaped::Later(due, Vec::new()),
+            };
+            if matches!(reaped, Reaped::Done(_)) {
+                self.reaper = None;
+            }
+            return reaped;
         }
         self.reaper = None;
         let stopped = self.tasks.split_off(self.tasks.len().min(scale.min as usize));
+        self.has_idled();
         let component =
             match self.tasks.is_empty() && matches!(self.component, Component::Loaded(_)) {
                 true => std::mem::take(&mut self.component),

@@ -134,6 +134,11 @@ impl Slot {
         self.cell.stats()
     }
 
+    /// The revision, if its policies ask for the CPU time of its guests.
+    pub(super) fn meter(&self) -> Option<Arc<RevisionCell>> {
+        self.task.deployment.scaling.as_ref().map(|_| Arc::clone(&self.cell))
+    }
+
     /// The service's log.
     pub fn logs(&self) -> &Arc<LogBook> {
         self.cell.logs()

@@ -180,7 +180,15 @@ impl Front {
             registered_at_ms: 0,
         };
         let (scale, queue) = (options.scale, options.queue);
-        Deployment { definition, component, generation: 1, scale, queue }
+        Deployment {
+            definition,
+            component,
+            generation: 1,
+            scale,
+            scaling: None,
+            may_shrink: true,
+            queue,
+        }
     }
 
     /// An HTTP client that reaches `<name>.test`.
