@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::clock::SteadyClock;
+use crate::clock::{self, SteadyClock};
 use crate::model::Snapshot;
-use crate::reconciler::{self, Plan};
+use crate::reconciler::{self, Now, Plan};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Batch, Store, WatchStream, keys};
 
@@ -56,7 +56,8 @@ impl Control {
             }
             let seen = observe(&*self.store).await?;
             let now_ms = clock.get_or_insert_with(|| clock_after(&seen.snapshot)).now_ms();
-            let plan = self.pass(&seen, now_ms).await?;
+            let now = Now { steady_ms: now_ms, wall_ms: clock::unix_ms() };
+            let plan = self.pass(&seen, now).await?;
             let watch = match &mut watch {
                 Some(watch) => watch,
                 None => watch.insert(self.store.watch(Bytes::new(), seen.revision.next()).await?),
@@ -77,8 +78,8 @@ impl Control {
         }
     }
 
-    async fn pass(&self, seen: &Observation, now_ms: u64) -> Result<Plan, store::Error> {
-        let plan = reconciler::plan(&seen.snapshot, now_ms);
+    async fn pass(&self, seen: &Observation, now: Now) -> Result<Plan, store::Error> {
+        let plan = reconciler::plan(&seen.snapshot, now);
         let violations = reconciler::check(&seen.snapshot, &plan);
         if !violations.is_empty() {
             // A fault of the planner. What is in force stays, and is better than the plan.

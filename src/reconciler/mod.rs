@@ -17,4 +17,4 @@ mod fixtures;
 
 pub use actions::{Action, Plan, ServicePlan};
 pub use check::{Violation, check};
-pub use planner::{apply, plan};
+pub use planner::{Now, apply, plan};

@@ -1,17 +1,37 @@
 //! From a snapshot to a plan.
 
+use crate::autoscaler;
 use crate::model::{Grant, GrantStatus, GrantedRevision, Name, Node, Rollout, Service, Snapshot};
 use crate::rollout::{self, Part};
 
 use super::actions::{Action, Plan, ServicePlan};
 
-/// Decides what has to change. `now_ms` is the control plane's clock, as milliseconds since the
-/// Unix epoch.
-pub fn plan(snapshot: &Snapshot, now_ms: u64) -> Plan {
+/// How long a pass trusts the wall clock, which may be set at any moment.
+const LOOK_AT_CLOCK_MS: u64 = 60_000;
+
+/// The time, twice, as milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The control plane's clock, which never jumps: stages of deployments go by it.
+    pub steady_ms: u64,
+    /// The wall clock, which may be set: schedules go by it.
+    pub wall_ms: u64,
+}
+
+impl From<u64> for Now {
+    /// Both clocks show the same.
+    fn from(ms: u64) -> Self {
+        Self { steady_ms: ms, wall_ms: ms }
+    }
+}
+
+/// Decides what has to change.
+pub fn plan(snapshot: &Snapshot, now: impl Into<Now>) -> Plan {
+    let now = now.into();
     let mut plan = Plan::default();
     take_back_grants(snapshot, &mut plan);
     for service in snapshot.services.values() {
-        let decision = decide(snapshot, service, now_ms, &mut plan);
+        let decision = decide(snapshot, service, now, &mut plan);
         plan.services.insert(service.name.clone(), decision);
     }
     collect(snapshot, &mut plan);
@@ -54,7 +74,7 @@ fn take_back_grants(snapshot: &Snapshot, plan: &mut Plan) {
     }
 }
 
-fn decide(snapshot: &Snapshot, service: &Service, now_ms: u64, plan: &mut Plan) -> ServicePlan {
+fn decide(snapshot: &Snapshot, service: &Service, now: Now, plan: &mut Plan) -> ServicePlan {
     let blocked = |why: String| ServicePlan { blocked: Some(why), ..ServicePlan::default() };
     let Some(before) = snapshot.rollouts.get(&service.name) else {
         return blocked("nothing was deployed yet: apply the service again".to_owned());
@@ -62,7 +82,9 @@ fn decide(snapshot: &Snapshot, service: &Service, now_ms: u64, plan: &mut Plan) 
     let Some(node) = choose_node(snapshot, service) else {
         return blocked("no node has registered itself".to_owned());
     };
-    let (rollout, wake_at_ms) = further(snapshot, service, before, now_ms);
+    let scheduled = on_schedule(service, before, now);
+    let (rollout, wake_at_ms) = further(snapshot, service, &scheduled, now.steady_ms);
+    let wake_at_ms = wake_at_ms.into_iter().chain(next_look_ms(service, now)).min();
     let parts = rollout::parts(service, &rollout);
     let missing = parts.iter().find(|part| revision(snapshot, service, part).is_none());
     if let Some(part) = missing {
@@ -80,6 +102,31 @@ fn decide(snapshot: &Snapshot, service: &Service, now_ms: u64, plan: &mut Plan) 
     ServicePlan { nodes: vec![node.id.clone()], blocked: None, under_way, wake_at_ms }
 }
 
+/// The deployment with the bounds that the service's schedule puts in force now. The record keeps
+/// them, so that whoever reads it sees the same bounds as the nodes.
+fn on_schedule(service: &Service, before: &Rollout, now: Now) -> Rollout {
+    let scheduled = autoscaler::in_force(&service.schedule, now.wall_ms);
+    let mut rollout = before.clone();
+    if before.scheduled.as_ref() == scheduled {
+        return rollout;
+    }
+    rollout.scheduled = scheduled.cloned();
+    rollout.version += 1;
+    let scale = rollout::scale_in_force(service, &rollout);
+    let whose = scheduled.map_or("its own".to_owned(), |entry| format!("scheduled, {entry}"));
+    let message = format!("bounds are {whose}: {} to {} tasks", scale.min, scale.max);
+    rollout.note(now.steady_ms, message);
+    rollout
+}
+
+/// When the schedule has to be looked at again: when its next entry begins, but soon, because
+/// the wall clock may be set meanwhile.
+fn next_look_ms(service: &Service, now: Now) -> Option<u64> {
+    let next_ms = autoscaler::next_change(&service.schedule, now.wall_ms)?;
+    let wait_ms = next_ms.saturating_sub(now.wall_ms).min(LOOK_AT_CLOCK_MS);
+    Some(now.steady_ms.saturating_add(wait_ms))
+}
+
 fn further(
     snapshot: &Snapshot,
     service: &Service,
@@ -94,7 +141,8 @@ fn further(
     let new = observe(rollout.revision);
     let old = rollout.stable.filter(|stable| *stable != rollout.revision);
     let old = old.map(observe);
-    let next = rollout::advance(rollout, &service.scale, &new, old.as_ref(), now_ms);
+    let scale = rollout::scale_in_force(service, rollout);
+    let next = rollout::advance(rollout, &scale, &new, old.as_ref(), now_ms);
     (next.rollout, next.wake_at_ms)
 }
 

@@ -21,4 +21,4 @@ mod observed;
 pub use advance::{Advance, advance};
 pub use begin::{Request, begin};
 pub use observed::{Observed, observe};
-pub use parts::{Part, parts, share};
+pub use parts::{Part, parts, scale_in_force, share};

@@ -29,7 +29,8 @@ pub fn parts(service: &Service, rollout: &Rollout) -> Vec<Part> {
     }
     for target in &service.traffic {
         if let Some(revision) = target.revision {
-            parts.add(revision, target.percent, target.tag.as_ref(), service.scale);
+            let scale = scale_in_force(service, rollout);
+            parts.add(revision, target.percent, target.tag.as_ref(), scale);
             continue;
         }
         let mut rest = target.percent;
@@ -42,6 +43,11 @@ pub fn parts(service: &Service, rollout: &Rollout) -> Vec<Part> {
         }
     }
     parts.0
+}
+
+/// The bounds that are in force: the service's own, or those of its schedule.
+pub fn scale_in_force(service: &Service, rollout: &Rollout) -> Scale {
+    rollout.scheduled.as_ref().map_or(service.scale, |scheduled| scheduled.over(service.scale))
 }
 
 /// The share of the new revision.
@@ -68,9 +74,9 @@ fn latest(service: &Service, rollout: &Rollout) -> Vec<Part> {
     let new_share = share(rollout);
     let part = |revision, share, scale| Part { revision, share, tags: Vec::new(), scale };
     let Some(stable) = rollout.stable.filter(|stable| *stable != rollout.revision) else {
-        return vec![part(rollout.revision, Percent::ALL, service.scale)];
+        return vec![part(rollout.revision, Percent::ALL, scale_in_force(service, rollout))];
     };
-    let (old_scale, new_scale) = scales(service.scale, rollout);
+    let (old_scale, new_scale) = scales(scale_in_force(service, rollout), rollout);
     let mut parts = Vec::new();
     if new_share < Percent::ALL || !rollout.stage.is_over() {
         parts.push(part(stable, new_share.rest(), old_scale));

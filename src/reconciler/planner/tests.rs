@@ -306,3 +306,5 @@ proptest! {
         prop_assert!(Alarm::default().errors < Percent::ALL);
     }
 }
+
+mod schedule;
