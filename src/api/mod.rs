@@ -23,6 +23,7 @@ mod segment;
 mod service;
 mod services;
 mod rollouts;
+mod scaling;
 mod tasks;
 mod upstreams;
 

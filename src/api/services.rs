@@ -22,7 +22,7 @@ use super::failure::Failure;
 use super::overview::Overview;
 use super::problem::Problem;
 use super::segment::Segment;
-use super::{Shared, State as Node};
+use super::{Shared, State as Node, scaling};
 
 /// How often a change of one service starts again because others changed it.
 const ROUNDS: usize = 5;
@@ -183,6 +183,10 @@ fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail
     let wanted = overview.snapshot.services.get(name);
     Some(ServiceDetail {
         definition: definition.map(Into::into),
+        policies: wanted.map_or_else(Default::default, |wanted| wanted.scaling.clone()),
+        schedule: wanted.map_or_else(Vec::new, |wanted| wanted.schedule.clone()),
+        scheduled: wanted.zip(rollout).and_then(|(one, rollout)| scaling::scheduled(one, rollout)),
+        scaling: cell.as_ref().map_or_else(Vec::new, |cell| scaling::of(cell)),
         health: wanted.map_or_else(model::Health::default, |wanted| wanted.health.clone()),
         status: overview.reports(name).flat_map(Status::all).collect(),
         rollout: rollout.map(Into::into),
@@ -222,6 +226,11 @@ fn scaled(service: &model::Service, changes: Vec<String>) -> AppliedService {
         generation: service.generation,
         revision: service.revisions,
         changes,
+        note: (!service.schedule.is_empty()).then(|| {
+            "its schedule sets the bounds: those given here count before the schedule's first \
+             entry, and where an entry names only one"
+                .to_owned()
+        }),
     }
 }
 

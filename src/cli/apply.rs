@@ -251,6 +251,7 @@ mod tests {
             revision: 1,
             generation: 3,
             changes: vec!["task hello:1 → hello:2".to_owned()],
+            note: None,
         };
         let applied = Applied {
             revision: 4,

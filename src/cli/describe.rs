@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::api::{Event, Revision, Rollout, ServiceDetail, ServiceState, Stats, TaskDefinition};
+use crate::api::{
+    Event, Revision, Rollout, Scaling, ServiceDetail, ServiceState, Stats, TaskDefinition,
+};
 use crate::clock;
 use crate::model::{Health, HealthState, Name};
 
@@ -55,8 +57,7 @@ fn page(detail: &ServiceDetail) -> String {
     }
     page.line("generation", &service.generation.to_string());
     page.line("routes", &service.routes.join(" "));
-    let scale = &service.scale;
-    page.line("scale", &format!("min {} · max {} · idle {}", scale.min, scale.max, scale.idle));
+    page.scale(detail);
     page.line("queue", &format!("depth {} · wait {}", service.queue.depth, service.queue.wait));
     page.health(&detail.health);
     page.line(
@@ -69,6 +70,7 @@ fn page(detail: &ServiceDetail) -> String {
             if detail.loaded { "loaded" } else { "not in memory" }
         ),
     );
+    detail.scaling.iter().for_each(|scaling| page.scaling(scaling));
     if let Some(rollout) = &detail.rollout {
         page.rollout(rollout);
     }
@@ -132,6 +134,39 @@ impl Page {
         self.below("handles", &host);
         for (name, value) in &definition.env {
             self.below("env", &format!("{name}={}", crate::telemetry::sanitise(value.as_bytes())));
+        }
+    }
+
+    fn scale(&mut self, detail: &ServiceDetail) {
+        let scale = &detail.service.scale;
+        let bounds = match &detail.scheduled {
+            None => format!("min {} · max {}", scale.min, scale.max),
+            Some(by) => {
+                let until = by.until.as_ref().map_or(String::new(), |at| format!(" until {at}"));
+                let schedule = format!("schedule `{}` {}{until}", by.cron, by.zone);
+                format!("min {} · max {} ({schedule})", by.min, by.max)
+            }
+        };
+        self.line("scale", &format!("{bounds} · idle {}", scale.idle));
+        if !detail.policies.is_none() {
+            self.line("policies", &detail.policies.to_string());
+        }
+        for entry in &detail.schedule {
+            self.line("schedule", &entry.to_string());
+        }
+    }
+
+    fn scaling(&mut self, scaling: &Scaling) {
+        let (revision, desired, why) = (scaling.revision, scaling.desired, &scaling.why);
+        self.line("scaling", &format!("revision {revision}: {desired} tasks: {why}"));
+        for input in &scaling.inputs {
+            let (stable, burst, target) = (input.stable, input.burst, input.target);
+            let text = format!("{stable:.1} · burst {burst:.1} · target {target:.1} for each");
+            self.below(&input.metric, &format!("{text} → {}", input.wants));
+        }
+        for change in &scaling.changes {
+            let text = format!("{} → {}: {}", change.before, change.tasks, change.why);
+            let _ = writeln!(self.0, "  {}  {text}", change.at);
         }
     }
 

@@ -51,6 +51,9 @@ pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::
     if output == Output::Json {
         return output::json(&scaled);
     }
+    if let Some(note) = &scaled.note {
+        anstream::eprintln!("note: {note}");
+    }
     let text = match scaled.changes.is_empty() {
         true => format!("service {} is unchanged\n", scaled.name),
         false => format!("service {}: {}\n", scaled.name, scaled.changes.join(", ")),

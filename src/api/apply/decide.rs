@@ -453,6 +453,7 @@ impl Decision {
             generation: decided.service.generation,
             revision: decided.rollout.0.revision,
             changes: decided.changes.clone(),
+            note: None,
         });
         Applied {
             revision,

@@ -48,6 +48,9 @@ pub struct AppliedService {
     pub revision: u64,
     /// What changed, in words, such as `scale.max 20 → 30`.
     pub changes: Vec<String>,
+    /// What its owner may not expect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What became of an upstream of the manifest.

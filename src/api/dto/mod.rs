@@ -6,6 +6,7 @@ mod applied;
 mod logs;
 mod node;
 mod rollout;
+mod scaling;
 mod service;
 mod task;
 mod upstream;
@@ -14,6 +15,7 @@ pub use applied::{Applied, AppliedService, AppliedTask, AppliedUpstream, Change,
 pub use logs::{LogEntry, LogGap, LogLine};
 pub use node::{Health, Live, Node, Version};
 pub use rollout::{Event, Revision, Rollout, RolloutAction, RolloutOrder, Status};
+pub use scaling::{Scaling, ScalingChange, ScalingInput, Scheduled};
 pub use service::{
     Deleted, Pull, Queue, Scale, ScaleChange, Service, ServiceDetail, ServiceState, Stats,
 };

@@ -10,6 +10,7 @@ use crate::agent::Pulled;
 use crate::model::{self, duration};
 
 use super::rollout::{Event, Revision, Rollout, Status};
+use super::scaling::{Scaling, Scheduled};
 use super::task::{Task, TaskDefinition};
 
 /// A service: what its owner wants, and how far it is.
@@ -154,6 +155,20 @@ pub struct ServiceDetail {
     /// What it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<TaskDefinition>,
+    /// What decides about the number of its tasks besides requests.
+    #[serde(default, skip_serializing_if = "model::ScalePolicies::is_none")]
+    #[schema(value_type = Object)]
+    pub policies: model::ScalePolicies,
+    /// When its bounds are others, as in its manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub schedule: Vec<model::ScheduledBounds>,
+    /// The entry of its schedule whose bounds are in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<Scheduled>,
+    /// Why it has as many tasks as it has, on the node that answers, revision by revision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scaling: Vec<Scaling>,
     /// How it is asked whether it is well, as in its manifest.
     #[serde(default, skip_serializing_if = "model::Health::is_none")]
     #[schema(value_type = Object)]
