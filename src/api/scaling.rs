@@ -33,7 +33,7 @@ fn by_policies(view: &ScalingView) -> Scaling {
         desired: decision.tasks,
         reason: decision.reason.as_str().to_owned(),
         why: view.why(&view.last),
-        at: Some(clock::rfc3339(view.last.at_ms)),
+        at_ms: Some(view.last.at_ms),
         inputs: inputs.collect(),
         changes: view.changes.iter().map(|one| change(view, one)).collect(),
     }
@@ -41,7 +41,7 @@ fn by_policies(view: &ScalingView) -> Scaling {
 
 fn change(view: &ScalingView, change: &Change) -> ScalingChange {
     ScalingChange {
-        at: clock::rfc3339(change.at_ms),
+        at_ms: change.at_ms,
         before: change.decision.before,
         tasks: change.decision.tasks,
         reason: change.decision.reason.as_str().to_owned(),
@@ -68,8 +68,8 @@ fn by_requests(revision: &RevisionCell) -> Scaling {
     };
     let reason = "requests".to_owned();
     let revision = view.number;
-    let (at, inputs, changes) = (None, Vec::new(), Vec::new());
-    Scaling { revision, tasks, desired: tasks, reason, why, at, inputs, changes }
+    let (at_ms, inputs, changes) = (None, Vec::new(), Vec::new());
+    Scaling { revision, tasks, desired: tasks, reason, why, at_ms, inputs, changes }
 }
 
 /// The entry of its schedule whose bounds a service has now.

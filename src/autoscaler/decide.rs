@@ -271,7 +271,7 @@ impl Scaler {
         let peak = stable.peak.div_ceil(facts.concurrency.max(1)).max(1);
         let mut least = (peak, Reason::Peak(stable.peak));
         let mut raise = |tasks: u32, reason: Reason| {
-            if tasks > least.0 {
+            if tasks >= least.0 {
                 least = (tasks, reason);
             }
         };

@@ -166,7 +166,7 @@ impl Page {
         }
         for change in &scaling.changes {
             let text = format!("{} → {}: {}", change.before, change.tasks, change.why);
-            let _ = writeln!(self.0, "  {}  {text}", change.at);
+            let _ = writeln!(self.0, "  {}  {text}", clock::rfc3339(change.at_ms));
         }
     }
 

@@ -4,6 +4,7 @@ mod capacity;
 mod compile;
 mod damage;
 mod deploy;
+mod policies;
 mod tasks;
 mod zero;
 

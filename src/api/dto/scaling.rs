@@ -17,9 +17,9 @@ pub struct Scaling {
     /// The reason in words, with its numbers.
     #[schema(example = "26.0 in flight over 1m ÷ target 7.0 in flight → 4")]
     pub why: String,
-    /// When that was decided.
+    /// When that was decided, as milliseconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
+    pub at_ms: Option<u64>,
     /// What each target measured and asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<ScalingInput>,
@@ -46,8 +46,8 @@ pub struct ScalingInput {
 /// A decision that changed the number of tasks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScalingChange {
-    /// When.
-    pub at: String,
+    /// When, as milliseconds since the Unix epoch.
+    pub at_ms: u64,
     /// Tasks before.
     pub before: u32,
     /// Tasks after.
