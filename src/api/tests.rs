@@ -45,6 +45,9 @@ fn every_route_is_in_the_document() {
         ("/v1/task-definitions", "get"),
         ("/v1/task-definitions/{id}", "get"),
         ("/v1/tasks", "get"),
+        ("/v1/upstreams", "get"),
+        ("/v1/upstreams/{name}", "get"),
+        ("/v1/upstreams/{name}", "delete"),
         ("/v1/version", "get"),
     ];
     let expected = expected.map(|(path, method)| (path.to_owned(), method));
