@@ -177,12 +177,14 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     let (http_address, https_address) = (proxy.http(), proxy.https());
     let unparsed = Arc::clone(proxy.unparsed());
     let parts = Parts { store: store.clone(), runtime, routes, api_address, unparsed };
-    let Assembled { agent, routed, api, ready, registry } =
+    let Assembled { agent, table, routed, api, ready, registry } =
         assemble(&config, &machine, parts, shutdown.clone())?;
     let control = Control::new(store).run(shutdown.clone());
     let control = tokio::spawn(vital("control plane", control, ready.clone()));
     let agent = tokio::spawn(vital("agent", agent.run(shutdown.clone()), ready.clone()));
-    let api = tokio::spawn(api_listener.run(Arc::new(ApiService::from(api)), shutdown.clone()));
+    let api = Arc::new(ApiService::from(api));
+    let api = api_listener.run(api, shutdown.clone(), || {});
+    let api = tokio::spawn(api);
     let hazard = tokio::spawn(watch_hazard(engine, shutdown.clone()));
     let collect = tokio::spawn(collect_garbage(registry, shutdown.clone()));
     let renewals = tokio::spawn(renewals);
@@ -193,7 +195,7 @@ pub async fn serve(config: NodeConfig, shutdown: Shutdown) -> Result<(), ServeEr
     if said.is_err() {
         shutdown.begin();
     }
-    proxy.run(shutdown).await;
+    proxy.run(shutdown, || table.stop()).await;
     let _ = tokio::join!(control, agent, api, hazard, collect, renewals);
     if let Some(path) = &config.ready_file {
         let _ = std::fs::remove_file(path);
@@ -258,6 +260,7 @@ fn api_bounds(machine: &Machine) -> Bounds {
 /// The parts of a node that run by themselves.
 struct Assembled {
     agent: Agent,
+    table: TaskTable,
     routed: oneshot::Receiver<()>,
     api: Api,
     ready: Arc<AtomicBool>,
@@ -321,13 +324,13 @@ fn assemble(
         cache,
         loader,
         runtime,
-        table,
+        table: table.clone(),
         upstreams,
         routes,
         granted: Arc::default(),
     };
     let (agent, routed) = Agent::new(parts, broken);
-    Ok(Assembled { agent, routed, api, ready, registry })
+    Ok(Assembled { agent, table, routed, api, ready, registry })
 }
 
 fn this_node(config: &NodeConfig, machine: &Machine, engine: &Engine) -> Node {

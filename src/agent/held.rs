@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -15,9 +14,6 @@ use super::place::{Place, Probes};
 use super::prepare::Preparer;
 use super::report::{Reporter, forget};
 use super::{AgentParts, routes};
-
-/// How long requests of a revision that goes are waited for.
-pub(super) const DRAIN: Duration = Duration::from_secs(30);
 
 /// See the module documentation.
 pub(super) struct Held {
@@ -166,15 +162,12 @@ impl Held {
         }));
     }
 
-    /// Lets a revision finish what it has.
+    /// Lets a revision finish what it has, or stop it when its time is over.
     fn let_go(&self, cell: Arc<RevisionCell>) {
         self.service.let_go(&cell);
         let (parts, service) = (self.parts.clone(), Arc::clone(&self.service));
         tokio::spawn(async move {
-            if tokio::time::timeout(DRAIN, cell.drained()).await.is_err() {
-                let (service, revision) = (service.name(), cell.number());
-                tracing::warn!(%service, revision, "requests outlived the drain");
-            }
+            cell.drained().await;
             service.forget(&cell);
             let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;
         });
@@ -189,9 +182,7 @@ impl Held {
         routes::update(&parts.routes, Some(&grant), None, &service);
         service.withdraw();
         tokio::spawn(async move {
-            if tokio::time::timeout(DRAIN, service.drained()).await.is_err() {
-                tracing::warn!(service = %service.name(), "requests outlived the drain");
-            }
+            service.drained().await;
             forget(&*parts.store, &grant).await;
             parts.table.forget(&service);
             let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;

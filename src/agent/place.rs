@@ -1,6 +1,7 @@
 //! A revision's place on this node: what runs there, and on which terms.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use registry::Digest;
@@ -25,6 +26,7 @@ struct Terms {
     scaling: Option<Arc<ScalePolicies>>,
     may_shrink: bool,
     queue: QueueBounds,
+    drain: Duration,
     probes: Probes,
 }
 
@@ -50,6 +52,7 @@ impl Terms {
             scaling: (!grant.scaling.is_none()).then(|| Arc::new(grant.scaling.clone())),
             may_shrink: !grant.watched,
             queue: grant.queue,
+            drain: grant.drain,
             probes: Probes::of(grant),
         }
     }
@@ -103,6 +106,7 @@ impl Place {
             scaling: terms.scaling.clone(),
             may_shrink: terms.may_shrink,
             queue: terms.queue,
+            drain: terms.drain,
         }
     }
 }

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::{Name, Upstream};
+use crate::model::{Name, Service, Upstream};
 use crate::runtime::Routes;
 use crate::store::{
     self, Consistency, Event, EventKind, Kv, RangeReq, Revision, Store, WatchStream, codec, keys,
 };
 use crate::upstream::{Prober, Trust, UpstreamCell, UpstreamTable};
 
-use super::held::DRAIN;
 use super::routes;
 
 /// What happened to an upstream.
@@ -132,7 +131,7 @@ impl Upstreams {
         let Some(cell) = self.table.remove(name) else { return };
         routes::update_upstream(&self.routes, Some(&cell.upstream()), None, &cell);
         tokio::spawn(async move {
-            tokio::time::sleep(DRAIN).await;
+            tokio::time::sleep(Service::DEFAULT_DRAIN).await;
             cell.close();
         });
     }

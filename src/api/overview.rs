@@ -2,7 +2,9 @@
 
 use crate::clock;
 use crate::control;
-use crate::model::{self, GrantPhase, GrantStatus, Name, RevisionStatus, Rollout, Snapshot, Stage};
+use crate::model::{
+    self, GrantPhase, GrantStatus, Name, RevisionStatus, Rollout, Snapshot, Stage, duration,
+};
 use crate::reconciler::{self, Plan};
 use crate::rollout;
 use crate::runtime::ServiceView;
@@ -100,6 +102,7 @@ impl Overview {
             routes: service.routes.iter().map(ToString::to_string).collect(),
             scale: (&service.scale).into(),
             queue: (&service.queue).into(),
+            drain: duration::format(service.drain),
             generation: service.generation,
             tasks: 0,
             in_flight: 0,
@@ -129,6 +132,7 @@ impl Overview {
             routes: Vec::new(),
             scale: Scale { min: 0, max: 0, idle: "0s".to_owned() },
             queue: Queue { depth: 0, wait: "0s".to_owned() },
+            drain: String::new(),
             generation,
             tasks: 0,
             in_flight: 0,

@@ -117,7 +117,7 @@ async fn start_with(bounds: Bounds) -> Running {
         ready: ready.clone(),
         unparsed: Arc::default(),
     });
-    tokio::spawn(listener.run(Arc::new(ApiService::from(api)), Shutdown::new()));
+    tokio::spawn(listener.run(Arc::new(ApiService::from(api)), Shutdown::new(), || {}));
     Running { base: format!("http://{api_address}"), address: api_address, ready, _folder: folder }
 }
 

@@ -59,6 +59,7 @@ fn page(detail: &ServiceDetail) -> String {
     page.line("routes", &service.routes.join(" "));
     page.scale(detail);
     page.line("queue", &format!("depth {} · wait {}", service.queue.depth, service.queue.wait));
+    page.line("drain", &service.drain);
     page.health(&detail.health);
     page.line(
         "now",

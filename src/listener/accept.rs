@@ -21,6 +21,10 @@ use super::{Bounds, Networks, Serve};
 /// for other connections to be closed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
+/// How long connections have to say their last words when their requests were stopped, and how
+/// long to close when they were told to.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Addresses that were taken. Connections queue there until [`Listener::run`] serves them. They
 /// share the bounds.
 pub struct Listener {
@@ -40,6 +44,8 @@ struct Shared<S> {
     bounds: Bounds,
     service: Arc<S>,
     shutdown: Shutdown,
+    /// Ends the connections that outlive the drain.
+    cut: Shutdown,
 }
 
 impl Listener {
@@ -78,19 +84,31 @@ impl Listener {
         self.sockets[0].inner.local_addr()
     }
 
-    /// Serves until the signal is given, then lets requests under way finish.
-    pub async fn run<S: Serve>(self, service: Arc<S>, shutdown: Shutdown) {
+    /// Serves until the signal is given, then lets requests under way finish. `stop` stops those
+    /// that outlive the drain; then their connections end.
+    pub async fn run<S: Serve>(self, service: Arc<S>, shutdown: Shutdown, stop: impl FnOnce()) {
         let Self { sockets, bounds, .. } = self;
         let places = Arc::new(Semaphore::new(bounds.max_connections));
-        let shared = Shared { places, bounds, service, shutdown };
+        let shared = Shared { places, bounds, service, shutdown, cut: Shutdown::new() };
         join_all(sockets.iter().map(|socket| socket.run(&shared))).await;
         drop(sockets);
-        let Shared { places, bounds, .. } = shared;
-        let all = u32::try_from(bounds.max_connections).unwrap_or(u32::MAX);
-        let drained = tokio::time::timeout(bounds.drain, places.acquire_many(all)).await;
-        if drained.is_err() {
-            tracing::warn!(drain_s = bounds.drain.as_secs(), "connections were cut off");
+        if shared.are_gone_within(shared.bounds.drain).await {
+            return;
         }
+        tracing::warn!(drain_s = shared.bounds.drain.as_secs(), "connections outlived the drain");
+        stop();
+        if !shared.are_gone_within(LAST_WORDS).await {
+            shared.cut.begin();
+            shared.are_gone_within(LAST_WORDS).await;
+        }
+    }
+}
+
+impl<S> Shared<S> {
+    /// Whether all connections have ended within the time.
+    async fn are_gone_within(&self, time: Duration) -> bool {
+        let all = u32::try_from(self.bounds.max_connections).unwrap_or(u32::MAX);
+        tokio::time::timeout(time, self.places.acquire_many(all)).await.is_ok()
     }
 }
 
@@ -129,12 +147,13 @@ impl Socket {
     ) {
         let _ = stream.set_nodelay(true);
         let (service, bounds) = (Arc::clone(&shared.service), shared.bounds.clone());
-        let (entrance, shutdown) = (self.entrance.clone(), shared.shutdown.clone());
+        let (entrance, cut) = (self.entrance.clone(), shared.cut.clone());
+        let shutdown = shared.shutdown.clone();
         tokio::spawn(async move {
             let _place = place;
             let opened = entrance.open(stream, client, bounds.handshake_timeout, &shutdown).await;
             if let Some((stream, peer)) = opened {
-                Connection { stream, peer, service, bounds }.serve(shutdown).await;
+                Connection { stream, peer, service, bounds }.serve(shutdown, cut).await;
             }
         });
     }

@@ -72,8 +72,8 @@ pub(super) struct Connection<S> {
 
 impl<S: Serve> Connection<S> {
     /// Serves until the client is done or does nothing; when the signal is given, until what is
-    /// under way is done.
-    pub(super) async fn serve(self, shutdown: Shutdown) {
+    /// under way is done, or it is cut off.
+    pub(super) async fn serve(self, shutdown: Shutdown, cut: Shutdown) {
         let Self { stream, peer, service, bounds } = self;
         let (link, streams) = (Link::default(), Streams::new(bounds.idle_timeout));
         let io = GuardedIo::new(stream, bounds.head_timeout, bounds.idle_timeout, link.clone());
@@ -114,7 +114,10 @@ impl<S: Serve> Connection<S> {
                         Ok(result) => break result,
                         Err(_) => connection.as_mut().graceful_shutdown(),
                     }
-                    break connection.as_mut().await;
+                    match cut.unless_begun(connection.as_mut()).await {
+                        Some(result) => break result,
+                        None => return link.break_off(),
+                    }
                 }
             }
         };

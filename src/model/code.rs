@@ -70,13 +70,15 @@ pub enum Code {
     UpstreamTimeout,
     /// Every server of the upstream has as many requests as it may have.
     UpstreamBusy,
+    /// The task was going, and its time to finish the request was over.
+    Drained,
     /// A fault of Wharf itself.
     Internal,
 }
 
 impl Code {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Ok,
         Self::ClientClosed,
         Self::ClientStalled,
@@ -108,6 +110,7 @@ impl Code {
         Self::UpstreamFailed,
         Self::UpstreamTimeout,
         Self::UpstreamBusy,
+        Self::Drained,
         Self::Internal,
     ];
 
@@ -145,6 +148,7 @@ impl Code {
             Self::UpstreamFailed => "upstream-failed",
             Self::UpstreamTimeout => "upstream-timeout",
             Self::UpstreamBusy => "upstream-busy",
+            Self::Drained => "drained",
             Self::Internal => "internal",
         }
     }
@@ -168,7 +172,8 @@ impl Code {
             | Self::QueueTimeout
             | Self::NoCapacity
             | Self::NotReady
-            | Self::UpstreamBusy => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::UpstreamBusy
+            | Self::Drained => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::FuelExhausted
             | Self::MemoryExceeded
@@ -217,6 +222,7 @@ impl Code {
             Self::UpstreamFailed => "The upstream failed to answer",
             Self::UpstreamTimeout => "The upstream did not answer in time",
             Self::UpstreamBusy => "The upstream has too many requests",
+            Self::Drained => "The service stopped before it had answered",
             Self::Internal => "Wharf failed to handle the request",
         }
     }
@@ -231,6 +237,7 @@ impl Code {
                 | Self::NoCapacity
                 | Self::NotReady
                 | Self::UpstreamBusy
+                | Self::Drained
         )
     }
 

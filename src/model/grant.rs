@@ -1,11 +1,13 @@
 //! What the control plane gives a node for a service, and what the node says of it.
 
+use std::time::Duration;
+
 use registry::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Health, HealthState, HostPattern, Name, NodeId, Percent, QueueBounds, RoutePattern, Scale,
-    ScalePolicies, TaskDefinition, TaskDefinitionId,
+    ScalePolicies, Service, TaskDefinition, TaskDefinitionId, duration,
 };
 
 /// A node's permission to run tasks of a service.
@@ -29,6 +31,9 @@ pub struct Grant {
     /// What decides about the number of tasks besides requests.
     #[serde(default, skip_serializing_if = "ScalePolicies::is_none")]
     pub scaling: ScalePolicies,
+    /// How long requests of a task that goes are waited for before they are stopped.
+    #[serde(default = "Service::default_drain", with = "duration")]
+    pub drain: Duration,
     /// How its revisions are asked whether they are well.
     #[serde(default, skip_serializing_if = "Health::is_none")]
     pub health: Health,

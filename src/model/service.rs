@@ -28,6 +28,9 @@ pub struct Service {
     pub schedule: Vec<ScheduledBounds>,
     /// How long, and how many, requests wait for a task.
     pub queue: QueueBounds,
+    /// How long requests of a task that goes are waited for before they are stopped.
+    #[serde(default = "Service::default_drain", with = "duration")]
+    pub drain: Duration,
     /// How it is asked whether it is well.
     #[serde(default, skip_serializing_if = "Health::is_none")]
     pub health: Health,
@@ -42,6 +45,16 @@ pub struct Service {
     /// Revisions that were made so far. A number is never used again.
     #[serde(default)]
     pub revisions: u64,
+}
+
+impl Service {
+    /// How long requests are waited for when the manifest names no time, as ECS's `stopTimeout`.
+    pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+
+    /// What stands for a time that an earlier version did not write.
+    pub(super) fn default_drain() -> Duration {
+        Self::DEFAULT_DRAIN
+    }
 }
 
 /// How many tasks a service has.

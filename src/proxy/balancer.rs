@@ -81,8 +81,9 @@ impl Proxy {
         self.front.unparsed()
     }
 
-    /// Serves until the signal is given, then lets requests under way finish.
-    pub async fn run(self, shutdown: Shutdown) {
-        self.listener.run(self.front, shutdown).await;
+    /// Serves until the signal is given, then lets requests under way finish. `stop` stops those
+    /// that outlive the drain.
+    pub async fn run(self, shutdown: Shutdown, stop: impl FnOnce()) {
+        self.listener.run(self.front, shutdown, stop).await;
     }
 }

@@ -77,6 +77,7 @@ fn check_grant(
     let is_stale = grant.routes != service.routes
         || grant.queue != service.queue
         || grant.scaling != service.scaling
+        || grant.drain != service.drain
         || grant.health != service.health;
     if is_stale {
         wrong(Violation::Stale);

@@ -41,6 +41,7 @@ pub(crate) fn snapshot(nodes: &[&str], services: &[(&str, u32, u64)]) -> Snapsho
             scaling: ScalePolicies::default(),
             schedule: Vec::new(),
             queue: QueueBounds::default(),
+            drain: Service::DEFAULT_DRAIN,
             health: Health::default(),
             deploy: DeployPolicy::default(),
             traffic: Vec::new(),

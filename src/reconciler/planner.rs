@@ -191,6 +191,7 @@ fn grant(
         routes: service.routes.clone(),
         queue: service.queue,
         scaling: service.scaling.clone(),
+        drain: service.drain,
         health: service.health.clone(),
         kept,
         watched: !rollout.stage.is_over(),

@@ -1,6 +1,7 @@
 //! What a service runs, and what is said about it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use registry::Digest;
 
@@ -23,6 +24,8 @@ pub struct Deployment {
     pub may_shrink: bool,
     /// How requests wait.
     pub queue: QueueBounds,
+    /// How long requests of a task that goes are waited for before they are stopped.
+    pub drain: Duration,
 }
 
 /// Why a service does not take a request.
@@ -40,6 +43,8 @@ pub enum Refusal {
     AtMaximum,
     /// The node has no room for the component.
     NoCapacity,
+    /// The node stops, and the time to wait is over.
+    Drained,
     /// The task's limits do not admit the request.
     Unfit(Code),
 }
@@ -53,6 +58,7 @@ impl Refusal {
             Self::QueueTimeout => Code::QueueTimeout,
             Self::AtMaximum => Code::AtMaximum,
             Self::NoCapacity => Code::NoCapacity,
+            Self::Drained => Code::Drained,
             Self::Unfit(code) => code,
         }
     }

@@ -230,10 +230,12 @@ async fn run_instance(
         guest.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
     };
     let mut in_transit = None;
-    let (code, detail) = match drive(call, head, terms, reply, &mut in_transit).await {
-        Driven::Answered => return Ok(()),
-        Driven::Failed(error) => classify(&error, instance.store.data().memory.denied()),
-        Driven::Broken(code) => (code, code.title().to_owned()),
+    let driven = drive(call, head, terms, reply, &mut in_transit);
+    let (code, detail) = match instance.slot.unless_stopped(driven).await {
+        Some(Driven::Answered) => return Ok(()),
+        Some(Driven::Failed(error)) => classify(&error, instance.store.data().memory.denied()),
+        Some(Driven::Broken(code)) => (code, code.title().to_owned()),
+        None => (Code::Drained, Code::Drained.title().to_owned()),
     };
     exchange.decide(code);
     drop(in_transit);

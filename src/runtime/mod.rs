@@ -17,6 +17,7 @@ mod revision;
 mod state;
 mod scaling;
 mod task;
+mod drain;
 mod deployment;
 mod waiting;
 mod invoke;

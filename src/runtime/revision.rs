@@ -186,7 +186,7 @@ impl RevisionCell {
                 return;
             }
             let had = u32::try_from(state.tasks.len()).unwrap_or(u32::MAX);
-            let retired = state.retire_all();
+            let retired = state.retire_all(self);
             state.mending = false;
             let component = std::mem::take(&mut state.component);
             let needed = scale.bound(had).max(u32::from(!state.waiting.is_empty()));
@@ -211,7 +211,7 @@ impl RevisionCell {
             if state.accept(deployment).is_err() {
                 return;
             }
-            let retired = state.shrink_to(scale.max as usize);
+            let retired = state.shrink_to(scale.max as usize, self);
             self.has_turned();
             let grants = match &state.component {
                 Component::Loaded(loaded) => {
@@ -235,17 +235,30 @@ impl RevisionCell {
         let (places, _retired, _component) = {
             let mut state = self.state.lock();
             state.withdrawn = true;
-            state.deployment = None;
             state.expected = false;
             state.scaling = None;
+            let retired = state.retire_all(self);
+            state.deployment = None;
             let component = std::mem::take(&mut state.component);
-            (state.waiting.take_all(), state.retire_all(), component)
+            (state.waiting.take_all(), retired, component)
         };
         for place in places {
             place.answer(Err(Refusal::Moved));
         }
         self.has_turned();
         self.drained.notify_waiters();
+    }
+
+    /// Stops every request, under way or waiting, because the node has no more time for them.
+    pub fn stop(&self) {
+        let (tasks, places) = {
+            let mut state = self.state.lock();
+            (state.all_tasks(), state.waiting.take_all())
+        };
+        for place in places {
+            place.answer(Err(Refusal::Drained));
+        }
+        tasks.iter().for_each(|task| task.stop.give());
     }
 
     /// Completes when no request is in flight.
@@ -285,7 +298,7 @@ impl RevisionCell {
             }
             let had = u32::try_from(state.tasks.len()).unwrap_or(u32::MAX);
             let idle_since = state.idle_since.filter(|_| state.in_flight == 0);
-            let retired = state.retire_all();
+            let retired = state.retire_all(self);
             let component = std::mem::take(&mut state.component);
             let grants = state.awake(self, loaded, had);
             // Nobody asked for anything: the service goes to sleep when it would have.
@@ -345,7 +358,7 @@ impl RevisionCell {
             let left = task.release();
             let position = state.tasks.iter().position(|current| Arc::ptr_eq(current, task));
             let Some(position) = position else {
-                state.retiring -= 1;
+                state.release_leaving(task, left);
                 drop(state);
                 self.drained.notify_waiters();
                 return;

@@ -169,7 +169,7 @@ impl State {
         if now_ns >= scaling.due_ns {
             self.decide(cell, now_ns);
         }
-        let retired = self.retire_surplus();
+        let retired = self.retire_surplus(cell);
         let min = self.deployment.as_ref().map_or(0, |deployment| deployment.scale.min);
         let is_busy = self.in_flight > 0 || !self.waiting.is_empty();
         match &self.scaling {
@@ -181,7 +181,7 @@ impl State {
     }
 
     /// Tasks beyond those that were decided, the emptiest, which finish what they have.
-    fn retire_surplus(&mut self) -> Vec<Arc<Task>> {
+    fn retire_surplus(&mut self, cell: &RevisionCell) -> Vec<Arc<Task>> {
         let (Some(scaling), Some(task)) = (&self.scaling, self.tasks.first()) else {
             return Vec::new();
         };
@@ -191,7 +191,7 @@ impl State {
             return Vec::new();
         }
         self.tasks.sort_unstable_by_key(|task| std::cmp::Reverse(task.in_flight()));
-        self.shrink_to(most)
+        self.shrink_to(most, cell)
     }
 
     /// The revision went down to its minimum because nobody asked for anything.

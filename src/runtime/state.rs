@@ -14,6 +14,7 @@ use crate::model::QueueBounds;
 use crate::routing::power_of_two;
 
 use super::deployment::{Deployment, Refusal};
+use super::drain::stop_after;
 use super::loader::Loaded;
 use super::revision::RevisionCell;
 use super::scaling::Scaling;
@@ -34,7 +35,9 @@ pub(super) struct State {
     pub(super) waiting: Waiting,
     /// Requests on current tasks.
     pub(super) in_flight: u32,
-    /// Requests on tasks that were replaced.
+    /// Tasks that take no more requests and have some.
+    leaving: Vec<Arc<Task>>,
+    /// Requests on those.
     pub(super) retiring: u32,
     pub(super) last_start: Duration,
     pub(super) idle_since: Option<Instant>,
@@ -241,17 +244,36 @@ impl State {
         (self.tasks.len() > kept as usize).then(|| self.tasks.swap_remove(position))
     }
 
-    pub(super) fn retire_all(&mut self) -> Vec<Arc<Task>> {
-        self.retiring += std::mem::take(&mut self.in_flight);
-        std::mem::take(&mut self.tasks)
+    pub(super) fn retire_all(&mut self, cell: &RevisionCell) -> Vec<Arc<Task>> {
+        self.shrink_to(0, cell)
     }
 
-    pub(super) fn shrink_to(&mut self, most: usize) -> Vec<Arc<Task>> {
+    /// Takes the tasks beyond `most` out. They finish the requests that they have, for as long as
+    /// the deployment in force says.
+    pub(super) fn shrink_to(&mut self, most: usize, cell: &RevisionCell) -> Vec<Arc<Task>> {
         let retired = self.tasks.split_off(self.tasks.len().min(most));
-        let moved: u32 = retired.iter().map(|task| task.in_flight()).sum();
+        let busy: Vec<_> = retired.iter().filter(|task| task.in_flight() > 0).cloned().collect();
+        if let (Some(deployment), false) = (&self.deployment, busy.is_empty()) {
+            stop_after(deployment.drain, &busy, cell);
+        }
+        let moved: u32 = busy.iter().map(|task| task.in_flight()).sum();
         self.in_flight -= moved;
         self.retiring += moved;
+        self.leaving.extend(busy);
         retired
+    }
+
+    /// One request less on a task that is leaving, which has so many left.
+    pub(super) fn release_leaving(&mut self, task: &Arc<Task>, left: u32) {
+        self.retiring -= 1;
+        if left == 0 {
+            self.leaving.retain(|leaving| !Arc::ptr_eq(leaving, task));
+        }
+    }
+
+    /// Every task that may have a request.
+    pub(super) fn all_tasks(&self) -> Vec<Arc<Task>> {
+        self.tasks.iter().chain(&self.leaving).cloned().collect()
     }
 
     pub(super) fn ensure_reaper(&mut self, cell: &Arc<RevisionCell>) {

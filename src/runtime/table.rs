@@ -100,6 +100,13 @@ impl TaskTable {
         self.leaving.lock().retain(|cell| !Arc::ptr_eq(cell, gone));
     }
 
+    /// Stops every request on this node, because it has no more time for them.
+    pub fn stop(&self) {
+        let leaving = self.leaving.lock().clone();
+        let services = self.all().into_iter().chain(leaving);
+        services.flat_map(|service| service.revisions()).for_each(|revision| revision.stop());
+    }
+
     /// Every service, in no order.
     pub fn all(&self) -> Vec<Arc<ServiceCell>> {
         self.cells.iter().map(|cell| Arc::clone(&cell)).collect()

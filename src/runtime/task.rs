@@ -8,6 +8,7 @@ use crate::clock;
 use crate::telemetry::{LogBook, RevisionStats};
 
 use super::deployment::{Deployment, TaskView};
+use super::drain::Stop;
 use super::loader::Loaded;
 use super::memory::Budget;
 use super::revision::RevisionCell;
@@ -25,6 +26,8 @@ pub(super) struct Task {
     in_flight: AtomicU32,
     /// Probes that take a place beside the requests.
     probes: AtomicU32,
+    /// Stops the requests that outlive its end.
+    pub(super) stop: Stop,
     started_at_ms: u64,
 }
 
@@ -43,6 +46,7 @@ impl Task {
             loaded,
             in_flight: AtomicU32::new(0),
             probes: AtomicU32::new(0),
+            stop: Stop::default(),
             started_at_ms: clock::unix_ms(),
         })
     }
@@ -137,6 +141,12 @@ impl Slot {
     /// The revision, if its policies ask for the CPU time of its guests.
     pub(super) fn meter(&self) -> Option<Arc<RevisionCell>> {
         self.task.deployment.scaling.as_ref().map(|_| Arc::clone(&self.cell))
+    }
+
+    /// Does the work of the request until it completes, or the task goes and the time of its
+    /// requests is over; `None` in the second case.
+    pub async fn unless_stopped<F: Future>(&self, work: F) -> Option<F::Output> {
+        self.task.stop.unless_given(work).await
     }
 
     /// The service's log.

@@ -83,6 +83,9 @@ pub(super) const REVISION: RangeInclusive<u64> = 1..=9_999_999_999;
 /// Targets of one service: each may have a tag, and every tag has its routes.
 pub(super) const TRAFFIC: usize = 50;
 
+/// At zero requests are stopped at once; no request takes longer than an hour.
+pub(super) const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3_600);
+
 /// More than ten probes a second cost more than they tell; as rarely as ECS allows.
 pub(super) const PROBE_INTERVAL: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(300);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use registry::Reference;
 use serde_json::{Map, Value, json};
@@ -61,6 +62,8 @@ pub struct ServiceSpec {
     pub schedule: Vec<ScheduledBounds>,
     /// How requests wait.
     pub queue: QueueBounds,
+    /// How long requests of a task that goes are waited for before they are stopped.
+    pub drain: Duration,
     /// How it is asked whether it is well.
     pub health: Health,
     /// How a change of the task is rolled out.
@@ -144,6 +147,7 @@ impl ServiceSpec {
             "route": self.routes,
             "scale": scaling_json(scale, &self.scaling, &self.schedule),
             "queue": { "depth": queue.depth, "wait": duration::format(queue.wait) },
+            "drain": duration::format(self.drain),
             "health": health_json(&self.health),
             "deploy": deploy_json(&self.deploy),
             "traffic": self.traffic.iter().map(target_json).collect::<Vec<_>>(),

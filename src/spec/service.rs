@@ -7,11 +7,11 @@ use super::problem::Problem;
 use super::reader::{Given, Shape, Spot, Table};
 use super::tree::Tree;
 use super::{bounds, deploy, health, scaling, values};
-use crate::model::{InvalidRoute, InvalidScale, Name, QueueBounds, RoutePattern, Scale};
+use crate::model::{InvalidRoute, InvalidScale, Name, QueueBounds, RoutePattern, Scale, Service};
 
 /// The keys of a service.
 pub(super) const SHAPE: Shape = Shape {
-    keys: &["task", "route", "scale", "queue", "health", "deploy", "traffic"],
+    keys: &["task", "route", "scale", "queue", "drain", "health", "deploy", "traffic"],
     slips: &[
         ("image", "an image belongs to `[task.NAME]`; a service names that task with `task`"),
         ("component", "it belongs to `[task.NAME]`; a service names that task with `task`"),
@@ -26,6 +26,8 @@ pub(super) const SHAPE: Shape = Shape {
         ("strategy", "write `deploy = { strategy = … }`"),
         ("replicas", "write `scale = { min = …, max = … }`"),
         ("desired_count", "write `scale = { min = …, max = … }`"),
+        ("stopTimeout", "write `drain = \"30s\"`"),
+        ("terminationGracePeriodSeconds", "write `drain = \"30s\"`"),
         ("port", "the load balancer's listener decides the port"),
         ("host", "did you mean `route`? Write `route = \"host/*\"`"),
         ("path", "did you mean `route`? Write `route = \"host/path/*\"`"),
@@ -90,6 +92,7 @@ pub(super) fn read(
     });
     let (scale, scaling, schedule) = scale.unwrap_or_default();
     let queue = table.table("queue", Some(&QUEUE)).map(|mut t| read_queue(&mut t));
+    let drain = table.read("drain", |spot| values::time(spot, bounds::DRAIN));
     let health = table.table("health", Some(&health::HEALTH)).map(|mut t| health::read(&mut t));
     let deploy = table.table("deploy", Some(&deploy::DEPLOY)).map(|mut t| deploy::read(&mut t));
     let traffic = deploy::read_traffic(table);
@@ -100,6 +103,7 @@ pub(super) fn read(
         scaling,
         schedule,
         queue: queue.unwrap_or_default(),
+        drain: drain.or(Service::DEFAULT_DRAIN),
         health: health.unwrap_or_default(),
         deploy: deploy.unwrap_or_default(),
         traffic,

@@ -6,6 +6,7 @@
 //! Start reading at [`Exchange`], which follows one request from its head to its last byte.
 
 mod exchange;
+mod code_counts;
 mod stats;
 mod access;
 mod unparsed;

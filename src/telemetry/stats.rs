@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::Code;
 
+use super::code_counts::CodeCounts;
 use super::exchange::Usage;
 
 /// Upper bounds of the latency buckets, in microseconds: powers of two from 128 µs to 67 s, so
@@ -106,7 +107,7 @@ impl RevisionStats {
 /// The counters of one service.
 #[derive(Debug, Default)]
 pub struct ServiceStats {
-    by_code: [AtomicU64; Code::ALL.len()],
+    by_code: CodeCounts,
     duration: Histogram,
     wait: Histogram,
     cold_starts: AtomicU64,
@@ -119,7 +120,7 @@ pub struct ServiceStats {
 impl ServiceStats {
     /// Adds one finished request.
     pub fn record(&self, code: Code, duration: Duration, wait: Duration, usage: &Usage) {
-        self.by_code[usize::from(code as u8)].fetch_add(1, Relaxed);
+        self.by_code.count(code);
         self.duration.record(duration);
         if !wait.is_zero() {
             self.wait.record(wait);
@@ -138,9 +139,8 @@ impl ServiceStats {
 
     /// The counters as they are now.
     pub fn snapshot(&self) -> StatsSnapshot {
-        let counts = Code::ALL.into_iter().zip(&self.by_code);
         StatsSnapshot {
-            by_code: counts.map(|(c, n)| (c, n.load(Relaxed))).filter(|(_, n)| *n > 0).collect(),
+            by_code: self.by_code.seen(),
             duration: self.duration.snapshot(),
             wait: self.wait.snapshot(),
             cold_starts: self.cold_starts.load(Relaxed),

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::model::Code;
 
+use super::code_counts::CodeCounts;
+
 /// Connections that the HTTP parser ended, by why it did.
 #[derive(Debug, Default)]
 pub struct Unparsed {
@@ -14,19 +16,18 @@ pub struct Unparsed {
     /// A breach of HTTP/2.
     pub http2: AtomicU64,
     /// Requests that were read and are for no service, by how they ended.
-    unrouted: [AtomicU64; Code::ALL.len()],
+    unrouted: CodeCounts,
 }
 
 impl Unparsed {
     /// Counts a request that is for no service.
     pub fn count_unrouted(&self, code: Code) {
-        self.unrouted[usize::from(code as u8)].fetch_add(1, Relaxed);
+        self.unrouted.count(code);
     }
 
     /// Those that were counted so, without codes that never happened.
     pub(super) fn unrouted(&self) -> Vec<(Code, u64)> {
-        let counts = Code::ALL.into_iter().zip(&self.unrouted);
-        counts.map(|(code, n)| (code, n.load(Relaxed))).filter(|(_, n)| *n > 0).collect()
+        self.unrouted.seen()
     }
 
     /// The counters as they are now, with their names.

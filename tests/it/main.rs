@@ -24,6 +24,7 @@ mod probes;
 mod requests;
 mod rollouts;
 mod scale;
+mod stopping;
 mod store;
 mod streaming;
 mod tls;

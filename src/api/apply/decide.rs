@@ -239,6 +239,7 @@ fn change_service(
         scaling: spec.scaling.clone(),
         schedule: spec.schedule.clone(),
         queue: spec.queue,
+        drain: spec.drain,
         health: spec.health.clone(),
         deploy: spec.deploy.clone(),
         traffic: spec.traffic.clone(),
@@ -353,6 +354,7 @@ fn differences(before: &Service, after: &Service) -> Vec<String> {
     let (old, new) = (&before.queue, &after.queue);
     differs("queue.depth", old.depth.to_string(), new.depth.to_string());
     differs("queue.wait", duration::format(old.wait), duration::format(new.wait));
+    differs("drain", duration::format(before.drain), duration::format(after.drain));
     changes.extend(describe_scale(&before.scale, &after.scale));
     changes.extend(describe_scaling(before, after));
     changes.extend(describe_health(&before.health, &after.health));

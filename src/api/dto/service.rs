@@ -43,6 +43,10 @@ pub struct Service {
     pub scale: Scale,
     /// How requests wait.
     pub queue: Queue,
+    /// How long requests of a task that goes are waited for before they are stopped.
+    #[serde(default)]
+    #[schema(example = "30s")]
+    pub drain: String,
     /// Counts the changes to it, from 1.
     pub generation: u64,
     /// Tasks that run, on the node that answers; 0 when it sleeps.

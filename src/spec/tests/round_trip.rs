@@ -198,12 +198,12 @@ fn schedules() -> impl Strategy<Value = Vec<ScheduledBounds>> {
 fn services() -> impl Strategy<Value = ServiceSpec> {
     let scale = (0u32..10_001, 1u32..10_001, 1_000u64..604_800_001, scalings(), schedules());
     let queue = (1u32..100_001, 1u64..3_600_001);
-    (names(), routes(), scale, (queue, healths()), deploys(), traffic()).prop_map(
+    (names(), routes(), scale, (queue, 0u64..3_600_001, healths()), deploys(), traffic()).prop_map(
         |(
             task,
             routes,
             (a, b, idle, scaling, schedule),
-            ((depth, wait), health),
+            ((depth, wait), drain, health),
             deploy,
             traffic,
         )| ServiceSpec {
@@ -213,6 +213,7 @@ fn services() -> impl Strategy<Value = ServiceSpec> {
             scaling,
             schedule,
             queue: QueueBounds { depth, wait: Duration::from_millis(wait) },
+            drain: Duration::from_millis(drain),
             health,
             deploy,
             traffic,
@@ -244,7 +245,7 @@ fn values() -> impl Strategy<Value = Value> {
         prop_oneof![
             3 => prop::sample::select(vec![
                 "upstream", "target", "task", "service", "image", "component", "cpu", "memory",
-                "fuel", "timeout", "env", "limits", "route", "scale", "queue", "health",
+                "fuel", "timeout", "env", "limits", "route", "scale", "queue", "drain", "health",
                 "readiness", "path", "min", "max", "idle", "depth", "a",
             ])
             .prop_map(str::to_owned),

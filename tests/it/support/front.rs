@@ -9,7 +9,9 @@ use std::time::Duration;
 use registry::Digest;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use wharf::model::{Code, Limits, Name, Percent, QueueBounds, RoutePattern, Scale, TaskDefinition};
+use wharf::model::{
+    Code, Limits, Name, Percent, QueueBounds, RoutePattern, Scale, Service, TaskDefinition,
+};
 use wharf::proxy::{Edge, Proxy, ProxyConfig, ProxyParts};
 use wharf::runtime::{
     AotCache, Backend, Compiler, Deployment, Engine, Loader, Machine, ResetPolicy, RevisionCell,
@@ -27,13 +29,20 @@ pub struct ServiceOptions {
     pub limits: Limits,
     pub scale: Scale,
     pub queue: QueueBounds,
+    pub drain: Duration,
     pub env: Vec<(String, String)>,
 }
 
 impl Default for ServiceOptions {
     fn default() -> Self {
         let limits = Limits { timeout: Duration::from_secs(20), ..Limits::default() };
-        Self { limits, scale: Scale::default(), queue: QueueBounds::default(), env: Vec::new() }
+        Self {
+            limits,
+            scale: Scale::default(),
+            queue: QueueBounds::default(),
+            drain: Service::DEFAULT_DRAIN,
+            env: Vec::new(),
+        }
     }
 }
 
@@ -105,7 +114,9 @@ impl Front {
         let (address, https) = (proxy.http(), proxy.https());
         let unparsed = Arc::clone(proxy.unparsed());
         let shutdown = Shutdown::new();
-        let proxy = Some(tokio::spawn(proxy.run(shutdown.clone())));
+        let (ends, services) = (shutdown.clone(), table.clone());
+        let proxy = tokio::spawn(async move { proxy.run(ends, || services.stop()).await });
+        let proxy = Some(proxy);
         Self {
             address,
             https,
@@ -179,7 +190,7 @@ impl Front {
             limits: options.limits,
             registered_at_ms: 0,
         };
-        let (scale, queue) = (options.scale, options.queue);
+        let (scale, queue, drain) = (options.scale, options.queue, options.drain);
         Deployment {
             definition,
             component,
@@ -188,6 +199,7 @@ impl Front {
             scaling: None,
             may_shrink: true,
             queue,
+            drain,
         }
     }
 
