@@ -1,13 +1,20 @@
-//! Makes the routes of grants into the table that the load balancer reads.
+//! Makes the routes of grants and upstreams into the table that the load balancer reads.
 
 use std::sync::Arc;
 
-use crate::model::{Grant, RoutePattern, Upstream, tagged_route};
-use crate::runtime::{Backend, Routes, ServiceCell, Target};
+use crate::model::{Grant, Route, RoutePattern, Upstream, tagged_route};
+use crate::runtime::{Backend, LiveRules, Routes, ServiceCell, Target};
 use crate::upstream::UpstreamCell;
 
-/// A route, and the revision that it leads to if it is that of a tag.
-type Route = (RoutePattern, Option<u64>);
+/// A route, or that of one of the tags of its grant.
+#[derive(PartialEq, Eq)]
+struct Entry<'r> {
+    pattern: RoutePattern,
+    /// The revision that a tag leads to.
+    only: Option<u64>,
+    /// The route whose rules hold.
+    of: &'r Route,
+}
 
 /// Puts the routes of a grant in force.
 pub(super) fn update(
@@ -18,7 +25,7 @@ pub(super) fn update(
 ) {
     let (old, new) = (old.map_or_else(Vec::new, all), new.map_or_else(Vec::new, all));
     let lead = |only| Backend::Service { service: Arc::clone(service), only };
-    replace(routes, &old, &new, lead, |backend| backend.is_service(service));
+    replace(routes, &old, &new, lead, |target| target.backend.is_service(service));
 }
 
 /// Puts the routes of an upstream in force.
@@ -28,46 +35,56 @@ pub(super) fn update_upstream(
     new: Option<&Upstream>,
     cell: &Arc<UpstreamCell>,
 ) {
-    let all = |upstream: &Upstream| -> Vec<Route> {
-        upstream.routes.iter().map(|route| (route.clone(), None)).collect()
-    };
-    let (old, new) = (old.map_or_else(Vec::new, all), new.map_or_else(Vec::new, all));
+    let (old, new) = (old.map_or(&[][..], |old| &old.routes), new.map_or(&[][..], |n| &n.routes));
     let lead = |_| Backend::Upstream(Arc::clone(cell));
-    replace(routes, &old, &new, lead, |backend| backend.is_upstream(cell));
+    let (old, new) = (plain(old), plain(new));
+    replace(routes, &old, &new, lead, |target| target.backend.is_upstream(cell));
 }
 
 /// Takes out the routes of `old` that `new` does not have, and adds those that are new, in one
-/// step that no request sees half done.
+/// step that no request sees half done. What rate limits have counted stays while they stay.
 fn replace(
     routes: &Routes,
-    old: &[Route],
-    new: &[Route],
+    old: &[Entry<'_>],
+    new: &[Entry<'_>],
     lead: impl Fn(Option<u64>) -> Backend,
-    is_mine: impl Fn(&Backend) -> bool,
+    is_mine: impl Fn(&Target) -> bool,
 ) {
     if old == new {
         return;
     }
     routes.rcu(|current| {
         let mut table = (**current).clone();
-        for (route, _) in old.iter().filter(|one| !new.contains(one)) {
-            table.remove(route, |target| is_mine(&target.backend));
+        for entry in old.iter().filter(|entry| !new.contains(entry)) {
+            table.remove(&entry.pattern, &is_mine);
         }
-        for (route, only) in new.iter().filter(|one| !old.contains(one)) {
+        for entry in new.iter().filter(|entry| !old.contains(entry)) {
+            // The route of a tag comes after the one that it shares the limits of.
+            let of = &entry.of.pattern;
+            let before = [table.get(of), current.get(of)].into_iter().flatten();
+            let before = before.filter(|target| is_mine(target)).find_map(|t| t.rules.as_ref());
+            let rules = LiveRules::of(&entry.of.rules, before);
             // A route that moves may arrive at its new owner before it leaves the old one.
-            table.insert(route, Target { backend: lead(*only) });
+            table.insert(&entry.pattern, Target { backend: lead(entry.only), rules });
         }
         table
     });
 }
 
-/// Every route of a grant.
-fn all(grant: &Grant) -> Vec<Route> {
-    let mut all: Vec<_> = grant.routes.iter().map(|route| (route.clone(), None)).collect();
+fn plain(routes: &[Route]) -> Vec<Entry<'_>> {
+    routes.iter().map(|of| Entry { pattern: of.pattern.clone(), only: None, of }).collect()
+}
+
+/// Every route of a grant, then those of its tags.
+fn all(grant: &Grant) -> Vec<Entry<'_>> {
+    let mut all = plain(&grant.routes);
     for revision in &grant.revisions {
         for tag in &revision.tags {
-            let tagged = grant.routes.iter().filter_map(|route| tagged_route(route, tag));
-            all.extend(tagged.map(|route| (route, Some(revision.number))));
+            let tagged = grant.routes.iter().filter_map(|of| {
+                let pattern = tagged_route(&of.pattern, tag)?;
+                Some(Entry { pattern, only: Some(revision.number), of })
+            });
+            all.extend(tagged);
         }
     }
     all

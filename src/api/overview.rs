@@ -99,7 +99,7 @@ impl Overview {
             task: service.task.to_string(),
             revision: rollout.map(|rollout| rollout.revision),
             serving,
-            routes: service.routes.iter().map(ToString::to_string).collect(),
+            routes: service.routes.iter().map(|route| route.pattern.to_string()).collect(),
             scale: (&service.scale).into(),
             queue: (&service.queue).into(),
             drain: duration::format(service.drain),

@@ -188,6 +188,7 @@ fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail
         scheduled: wanted.zip(rollout).and_then(|(one, rollout)| scaling::scheduled(one, rollout)),
         scaling: cell.as_ref().map_or_else(Vec::new, |cell| scaling::of(cell)),
         health: wanted.map_or_else(model::Health::default, |wanted| wanted.health.clone()),
+        rules: wanted.map_or_else(Vec::new, ruled),
         status: overview.reports(name).flat_map(Status::all).collect(),
         rollout: rollout.map(Into::into),
         revisions: overview.kept(name),
@@ -216,6 +217,11 @@ fn changed(scale: &model::Scale, change: &ScaleChange) -> Result<model::Scale, F
     };
     scale.check()?;
     Ok(scale)
+}
+
+/// The routes that have rules.
+fn ruled(service: &model::Service) -> Vec<model::Route> {
+    service.routes.iter().filter(|route| !route.rules.is_none()).cloned().collect()
 }
 
 fn scaled(service: &model::Service, changes: Vec<String>) -> AppliedService {

@@ -57,6 +57,7 @@ pub(super) async fn describe(
         upstream: seen(&node, &upstream),
         retries: cell.map_or(0, |cell| cell.retries()),
         stats: stats.as_ref().map(Stats::from),
+        rules: upstream.routes.into_iter().filter(|route| !route.rules.is_none()).collect(),
         policy: upstream.policy,
     }))
 }
@@ -101,7 +102,7 @@ fn seen(node: &Node, upstream: &model::Upstream) -> Upstream {
     });
     Upstream {
         name: upstream.name.to_string(),
-        routes: upstream.routes.iter().map(ToString::to_string).collect(),
+        routes: upstream.routes.iter().map(|route| route.pattern.to_string()).collect(),
         targets: targets.collect(),
         generation: upstream.generation,
         in_force,

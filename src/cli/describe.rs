@@ -57,6 +57,9 @@ fn page(detail: &ServiceDetail) -> String {
     }
     page.line("generation", &service.generation.to_string());
     page.line("routes", &service.routes.join(" "));
+    for route in &detail.rules {
+        page.below(&route.pattern.to_string(), &route.rules.to_string());
+    }
     page.scale(detail);
     page.line("queue", &format!("depth {} · wait {}", service.queue.depth, service.queue.wait));
     page.line("drain", &service.drain);

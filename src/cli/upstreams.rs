@@ -55,7 +55,7 @@ pub(super) fn show(detail: &UpstreamDetail, output: Output) -> anyhow::Result<()
 }
 
 fn page(detail: &UpstreamDetail) -> String {
-    let UpstreamDetail { upstream, policy, retries, stats } = detail;
+    let UpstreamDetail { upstream, policy, rules, retries, stats } = detail;
     let mut lines = vec![
         ("upstream", upstream.name.clone()),
         ("generation", upstream.generation.to_string()),
@@ -75,6 +75,8 @@ fn page(detail: &UpstreamDetail) -> String {
         ),
         ("health", policy.health.as_ref().map_or("not asked".to_owned(), ToString::to_string)),
     ];
+    lines
+        .extend(rules.iter().map(|route| ("rules", format!("{}: {}", route.pattern, route.rules))));
     if let Some(stats) = stats {
         lines.push(("requests", format!("{} · {retries} attempts more", stats.requests)));
         lines.extend(stats.by_code.iter().map(|(code, count)| ("", format!("{count} {code}"))));

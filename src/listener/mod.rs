@@ -8,7 +8,6 @@
 
 mod accept;
 mod entrance;
-mod networks;
 mod proxy_header;
 mod connection;
 mod taken;
@@ -17,9 +16,9 @@ mod io;
 mod stream;
 mod upgrade;
 
+pub use crate::model::Networks;
 pub use accept::Listener;
 pub use connection::Refused;
-pub use networks::Networks;
 pub use upgrade::AfterUpgrade;
 
 use std::net::SocketAddr;

@@ -38,6 +38,10 @@ pub enum Code {
     BadRequest,
     /// The method cannot be served by a load balancer.
     MethodNotAllowed,
+    /// The route does not answer to the address that the request comes from.
+    ClientDenied,
+    /// More requests came than a rate limit of the route allows.
+    RateLimited,
     /// The transfer coding is not supported.
     NotImplemented,
     /// The request's header section is larger than allowed.
@@ -78,7 +82,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::Ok,
         Self::ClientClosed,
         Self::ClientStalled,
@@ -94,6 +98,8 @@ impl Code {
         Self::RequestTimeout,
         Self::BadRequest,
         Self::MethodNotAllowed,
+        Self::ClientDenied,
+        Self::RateLimited,
         Self::NotImplemented,
         Self::HeadersTooLarge,
         Self::BodyTooLarge,
@@ -132,6 +138,8 @@ impl Code {
             Self::RequestTimeout => "request-timeout",
             Self::BadRequest => "bad-request",
             Self::MethodNotAllowed => "method-not-allowed",
+            Self::ClientDenied => "client-denied",
+            Self::RateLimited => "rate-limited",
             Self::NotImplemented => "not-implemented",
             Self::HeadersTooLarge => "headers-too-large",
             Self::BodyTooLarge => "body-too-large",
@@ -160,6 +168,7 @@ impl Code {
             Self::Ok => StatusCode::OK,
             Self::ClientClosed | Self::ClientStalled | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ClientDenied => StatusCode::FORBIDDEN,
             Self::NotImplemented | Self::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::UpstreamUnreachable | Self::UpstreamFailed => StatusCode::BAD_GATEWAY,
@@ -167,7 +176,7 @@ impl Code {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::AtMaximum => StatusCode::TOO_MANY_REQUESTS,
+            Self::AtMaximum | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::QueueFull
             | Self::QueueTimeout
             | Self::NoCapacity
@@ -206,6 +215,8 @@ impl Code {
             Self::RequestTimeout => "The service did not answer in time",
             Self::BadRequest => "The request is not valid",
             Self::MethodNotAllowed => "The method is not supported",
+            Self::ClientDenied => "The client may not use this route",
+            Self::RateLimited => "More requests came than the route allows",
             Self::NotImplemented => "The transfer coding is not supported",
             Self::HeadersTooLarge => "The header section is too large",
             Self::BodyTooLarge => "The request body is too large",
@@ -234,6 +245,7 @@ impl Code {
             Self::QueueFull
                 | Self::QueueTimeout
                 | Self::AtMaximum
+                | Self::RateLimited
                 | Self::NoCapacity
                 | Self::NotReady
                 | Self::UpstreamBusy

@@ -6,7 +6,7 @@ use registry::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Health, HealthState, HostPattern, Name, NodeId, Percent, QueueBounds, RoutePattern, Scale,
+    Health, HealthState, HostPattern, Name, NodeId, Percent, QueueBounds, Route, Scale,
     ScalePolicies, Service, TaskDefinition, TaskDefinitionId, duration,
 };
 
@@ -25,7 +25,7 @@ pub struct Grant {
     /// What to run, by number. Their shares add up to all, or there are none.
     pub revisions: Vec<GrantedRevision>,
     /// Which requests it answers.
-    pub routes: Vec<RoutePattern>,
+    pub routes: Vec<Route>,
     /// How requests wait.
     pub queue: QueueBounds,
     /// What decides about the number of tasks besides requests.
@@ -130,7 +130,7 @@ impl Grant {
 
     /// The host that a probe asks for: that of the first route which names one.
     pub fn probe_host(&self) -> &str {
-        let exact = self.routes.iter().find_map(|route| match &route.host {
+        let exact = self.routes.iter().find_map(|route| match &route.pattern.host {
             HostPattern::Exact(host) => Some(&**host),
             HostPattern::Wildcard(_) | HostPattern::Any => None,
         });

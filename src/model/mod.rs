@@ -13,7 +13,9 @@ mod code;
 mod ids;
 mod resources;
 mod limits;
+mod networks;
 mod route;
+mod rules;
 mod task_definition;
 mod scaling;
 mod schedule;
@@ -31,6 +33,7 @@ pub use grant::{Grant, GrantPhase, GrantStatus, GrantedRevision, RevisionStatus}
 pub use health::{Health, HealthState, InvalidProbePath, Probe, ProbePath};
 pub use ids::{InvalidName, Name, NodeId, TaskDefinitionId, TaskId};
 pub use limits::Limits;
+pub use networks::Networks;
 pub use node::{Capacity, Node};
 pub use resources::{ByteSize, CpuUnits, InvalidQuantity, duration};
 pub use rollout::{
@@ -38,6 +41,7 @@ pub use rollout::{
     Strategy, TaskCounts,
 };
 pub use route::{HostPattern, InvalidRoute, RoutePattern};
+pub use rules::{InvalidMethod, Methods, RateKey, RateLimit, Route, RouteRules};
 pub use scaling::{Adjust, Mark, Metric, ScalePolicies, Step, Targets};
 pub use schedule::{Cron, InvalidCron, ScheduledBounds, UnknownZone, Zone};
 pub use service::{InvalidScale, QueueBounds, Scale, Service};

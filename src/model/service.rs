@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeployPolicy, Health, Name, RoutePattern, ScalePolicies, ScheduledBounds, TaskDefinitionId,
+    DeployPolicy, Health, Name, Route, ScalePolicies, ScheduledBounds, TaskDefinitionId,
     TrafficTarget, duration,
 };
 
@@ -17,7 +17,7 @@ pub struct Service {
     /// What it runs.
     pub task: TaskDefinitionId,
     /// Which requests it answers. Empty for a service that nothing reaches yet.
-    pub routes: Vec<RoutePattern>,
+    pub routes: Vec<Route>,
     /// How many tasks.
     pub scale: Scale,
     /// What else decides about their number, within the bounds.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Percent, Probe, RoutePattern, duration};
+use super::{Name, Percent, Probe, Route, duration};
 
 /// The longest target, in bytes: a host name (253), a scheme and a port.
 const MAX_TARGET_LEN: usize = 272;
@@ -20,7 +20,7 @@ pub struct Upstream {
     /// Its name, which no service has.
     pub name: Name,
     /// Which requests are forwarded.
-    pub routes: Vec<RoutePattern>,
+    pub routes: Vec<Route>,
     /// The servers, at least one.
     pub targets: Vec<TargetUrl>,
     /// How they are used.

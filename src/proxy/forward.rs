@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -18,11 +18,12 @@ use crate::telemetry::{AccessLog, Exchange, ExchangeStart, TakenBy, Unparsed};
 use super::admit::{Admitted, Rejected, admit, header_bytes};
 use super::balancer::ProxyParts;
 use super::edge::{Edge, strict_transport, to_https};
+use super::failure::Failure;
 use super::headers::{self, REQUEST_ID};
 use super::origin::Origin;
-use super::problem;
 use super::request_body::RequestBody;
 use super::response_body::{Content, ResponseBody};
+use super::rules::Passed;
 use super::upstream::{Passage, Via, is_websocket};
 
 const COLD_START: HeaderName = HeaderName::from_static("wharf-cold-start");
@@ -41,18 +42,6 @@ pub(super) struct Front {
     ids: RequestIds,
     via: Via,
     unparsed: Arc<Unparsed>,
-}
-
-/// Why a request got no response from a guest.
-struct Failure {
-    code: Code,
-    detail: Option<&'static str>,
-}
-
-impl From<Code> for Failure {
-    fn from(code: Code) -> Self {
-        Self { code, detail: None }
-    }
 }
 
 impl Front {
@@ -75,22 +64,28 @@ impl Front {
         id: &HeaderValue,
         exchange: &Arc<Exchange>,
     ) -> Result<Response<Content>, Failure> {
-        let Target { backend } = self.find(&admitted).ok_or(Code::NoRoute)?;
+        let Target { backend, rules } = self.find(&admitted).ok_or(Code::NoRoute)?;
         let (service, only) = match backend {
             Backend::Service { service, only } => (service, only),
             Backend::Upstream(cell) => {
-                let (via, most_bytes) = (&self.via, u64::MAX);
+                exchange.for_service(cell.name(), Arc::clone(cell.stats()));
+                let (head, body) = request.into_parts();
+                let passed = Passed::by(rules.as_ref(), &head, origin)?;
+                let (via, most_bytes) = (&self.via, passed.most_body);
                 let passage =
                     Passage { cell: &cell, origin, id, via, most_bytes, point: None, exchange };
-                return Ok(passage.forward(request, admitted).await?);
+                let request = Request::from_parts(head, body);
+                return Ok(passed.dress(passage.forward(request, admitted).await?));
             }
         };
         exchange.for_service(service.name(), Arc::clone(service.stats()));
         if is_websocket(&request) {
             return Err(Code::UpgradeUnsupported.into());
         }
+        let (mut head, body) = request.into_parts();
+        let passed = Passed::by(rules.as_ref(), &head, origin)?;
         // What will be refused wakes nobody, and takes nobody's place.
-        let fits = |limits: &Limits| check_size(&request, limits);
+        let fits = |limits: &Limits| check_size(&head.headers, limits);
         let slot = service.acquire(only, fits).await.map_err(|refusal| refusal.code())?;
         exchange.taken_by(taken_by(&slot), Arc::clone(slot.stats()), slot.waited);
         let cold_start = slot.cold_start;
@@ -100,15 +95,15 @@ impl Front {
         let limits = &slot.deployment().definition.limits;
         if !slot.waited.is_zero() {
             // What it waited for was perhaps not known before.
-            check_size(&request, limits)?;
+            check_size(&head.headers, limits)?;
         }
-        let (mut head, body) = request.into_parts();
         headers::for_guest(&mut head.headers, origin, &admitted.authority, id);
         head.uri = Uri::from(admitted.target);
-        let body = RequestBody::new(body, limits.request_body.0, self.body_idle, exchange.clone());
+        let most = limits.request_body.0.min(passed.most_body);
+        let body = RequestBody::new(body, most, self.body_idle, exchange.clone());
         let request = Request::from_parts(head, body.map_err(Into::into).boxed_unsync());
         let reply = self.invoke(slot, request, origin.secure, exchange).await?;
-        Ok(finish(reply, cold_start).map(Content::Guest))
+        Ok(passed.dress(finish(reply, cold_start).map(Content::Guest)))
     }
 
     fn find(&self, admitted: &Admitted) -> Option<Target> {
@@ -162,7 +157,7 @@ impl Serve for Front {
                     self.forward(request, admitted, &origin, &id, &exchange).await
                 }
             },
-            Err(rejected) => Err(Failure { code: rejected.code, detail: Some(rejected.detail) }),
+            Err(rejected) => Err(Failure::from(rejected.code).saying(rejected.detail)),
         };
         if is_head && result.is_ok() {
             // Nobody wants the body: its guest is stopped now, and that is no failure.
@@ -171,7 +166,7 @@ impl Serve for Front {
         if let (Err(failure), false) = (&result, exchange.has_service()) {
             self.unparsed.count_unrouted(failure.code);
         }
-        let mut reply = result.unwrap_or_else(|failure| refuse(&failure, &exchange));
+        let mut reply = result.unwrap_or_else(|failure| failure.answer(&exchange));
         reply.headers_mut().insert(REQUEST_ID, id);
         if let Some(max_age) = self.edge.hsts.filter(|_| origin.secure) {
             // What a service says for itself stands.
@@ -227,11 +222,11 @@ fn taken_by(slot: &Slot) -> TakenBy {
 }
 
 /// Refuses by the declared length what would be refused by the actual one, before a guest runs.
-fn check_size(request: &Request<Incoming>, limits: &Limits) -> Result<(), Code> {
-    if header_bytes(request.headers()) as u64 > limits.headers.0 {
+fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Code> {
+    if header_bytes(headers) as u64 > limits.headers.0 {
         return Err(Code::HeadersTooLarge);
     }
-    let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match declared.and_then(|value| value.parse::<u64>().ok()) {
         Some(bytes) if bytes > limits.request_body.0 => Err(Code::BodyTooLarge),
         _ => Ok(()),
@@ -255,14 +250,6 @@ fn redirect(location: HeaderValue, exchange: &Exchange) -> Response<Content> {
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(LOCATION, location);
     response
-}
-
-fn refuse(failure: &Failure, exchange: &Exchange) -> Response<Content> {
-    exchange.decide(failure.code);
-    // Somebody may have decided before: a body that broke off is why its guest failed.
-    let code = exchange.code().filter(|code| *code != Code::Ok).unwrap_or(failure.code);
-    let response: Response<_> = problem::response(code, failure.detail, exchange.id());
-    response.map(|frames| Content::Guest(ReplyBody::whole(frames)))
 }
 
 /// Ids that no two requests share: a random number of this process and a count.

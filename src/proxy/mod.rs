@@ -15,9 +15,11 @@ mod forward;
 mod admit;
 mod origin;
 mod headers;
+mod rules;
 mod request_body;
 mod response_body;
 mod upstream;
+mod failure;
 mod problem;
 
 pub use crate::listener::Bounds as ProxyConfig;

@@ -10,10 +10,12 @@ mod balancer;
 mod health;
 mod outlier;
 mod budget;
+mod rate;
 
 pub use balancer::power_of_two;
 pub use budget::RetryBudget;
 pub use health::{Restarts, Start, Startup, Tally};
 pub use outlier::{Outlier, may_eject};
+pub use rate::{Buckets, Rate, Standing};
 pub use split::Split;
 pub use table::RouteTable;

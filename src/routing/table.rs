@@ -56,6 +56,16 @@ impl<T: Clone> RouteTable<T> {
         paths.find(path)
     }
 
+    /// Where exactly this route leads.
+    pub fn get(&self, route: &RoutePattern) -> Option<&T> {
+        let paths = match &route.host {
+            HostPattern::Exact(host) => self.exact[self.shard(host)].get(host),
+            HostPattern::Wildcard(suffix) => self.wildcard.get(suffix),
+            HostPattern::Any => self.any.as_ref(),
+        };
+        paths?.by_prefix.get(&route.prefix)
+    }
+
     /// Leads a route to a target, and returns where it led before.
     pub fn insert(&mut self, route: &RoutePattern, target: T) -> Option<T> {
         let paths = match &route.host {
@@ -233,6 +243,8 @@ mod tests {
             let table = table(&routes.iter().map(String::as_str).collect::<Vec<_>>());
             for (host, route) in hosts.iter().zip(&routes) {
                 prop_assert_eq!(table.find(host, "/p/q"), Some(route));
+                prop_assert_eq!(table.get(&route.parse().expect("a route")), Some(route));
+                prop_assert_eq!(table.get(&host.parse().expect("a route")), None);
             }
         }
     }

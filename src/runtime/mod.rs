@@ -12,6 +12,8 @@
 //! Start reading at [`TaskTable`], then `invoke.rs`.
 
 mod table;
+mod rules;
+mod limits;
 mod service;
 mod revision;
 mod state;
@@ -43,12 +45,14 @@ pub use compile::{CompileError, Compiler};
 pub use deployment::{Deployment, Refusal, RevisionView, ServiceView, TaskView};
 pub use engine::{Engine, EngineError, ResetMode, ResetPolicy, Sizing};
 pub use invoke::{Invocation, Runtime};
+pub use limits::RateLimits;
 pub use loader::{LoadError, Loaded, Loader};
 pub use machine::Machine;
 pub use memory::Budget;
 pub use probe::Answer;
 pub use reply::{BodyError, Reply, ReplyBody};
 pub use revision::RevisionCell;
+pub use rules::LiveRules;
 pub use scaling::{Change, ScalingView};
 pub use service::ServiceCell;
 pub use table::{Backend, Routes, Target, TaskTable};

@@ -13,6 +13,7 @@ use crate::upstream::UpstreamCell;
 
 use super::loader::Loader;
 use super::revision::Shared;
+use super::rules::LiveRules;
 use super::service::ServiceCell;
 
 /// The routes of this node, swapped as a whole: the agent writes them, the load balancer reads.
@@ -23,6 +24,8 @@ pub type Routes = ArcSwap<RouteTable<Target>>;
 pub struct Target {
     /// What answers.
     pub backend: Backend,
+    /// What the route asks of its requests, if it asks for anything.
+    pub rules: Option<Arc<LiveRules>>,
 }
 
 /// What answers the requests of a route.

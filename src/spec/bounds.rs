@@ -11,6 +11,17 @@ pub(super) const TEXT: ByteSize = ByteSize::mib(1);
 pub(super) const ENTRIES: usize = 10_000;
 /// Routes of one service: each is an entry in every node's route table.
 pub(super) const ROUTES: usize = 1_000;
+/// Methods of one route; those that are registered are some forty.
+pub(super) const METHODS: usize = 64;
+/// Networks of one list of a route: all of them are looked at for each request.
+pub(super) const NETWORKS: usize = 256;
+/// Rate limits of one route: each is asked for each request, and has a table of clients.
+pub(super) const RATES: usize = 4;
+/// More than a node answers in a second.
+pub(super) const RATE_REQUESTS: RangeInclusive<u32> = 1..=1_000_000;
+/// Header fields say it in whole seconds; over a day it is a quota, not a rate.
+pub(super) const RATE_PER: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
 /// Names and values of a task's environment together: every instance holds a copy.
 pub(super) const ENV: usize = 64 << 10;
 /// The longest path to a component, as `PATH_MAX`.

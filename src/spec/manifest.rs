@@ -8,9 +8,9 @@ use registry::Reference;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Adjust, DeployPolicy, Health, Limits, Mark, Name, Percent, Probe, QueueBounds, RoutePattern,
-    Scale, ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl, TrafficTarget,
-    UpstreamPolicy, duration,
+    Adjust, DeployPolicy, Health, Limits, Mark, Name, Percent, Probe, QueueBounds, Route, Scale,
+    ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl, TrafficTarget, UpstreamPolicy,
+    duration,
 };
 
 /// A valid manifest: at least one task or service.
@@ -53,7 +53,7 @@ pub struct ServiceSpec {
     /// The family of the task definition that it runs.
     pub task: Name,
     /// Which requests it answers; no route occurs twice in a manifest.
-    pub routes: Vec<RoutePattern>,
+    pub routes: Vec<Route>,
     /// How many tasks.
     pub scale: Scale,
     /// What else decides about their number.
@@ -76,7 +76,7 @@ pub struct ServiceSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSpec {
     /// Which requests.
-    pub routes: Vec<RoutePattern>,
+    pub routes: Vec<Route>,
     /// The servers.
     pub targets: Vec<TargetUrl>,
     /// How they are used.

@@ -22,6 +22,7 @@ mod problem;
 mod reader;
 mod scaling;
 mod service;
+mod route;
 mod deploy;
 mod syntax;
 mod task;

@@ -1,13 +1,10 @@
 //! `[service.NAME]`.
 
-use std::collections::BTreeMap;
-
 use super::manifest::ServiceSpec;
 use super::problem::Problem;
 use super::reader::{Given, Shape, Spot, Table};
-use super::tree::Tree;
-use super::{bounds, deploy, health, scaling, values};
-use crate::model::{InvalidRoute, InvalidScale, Name, QueueBounds, RoutePattern, Scale, Service};
+use super::{bounds, deploy, health, route, scaling, values};
+use crate::model::{InvalidScale, Name, QueueBounds, Scale, Service};
 
 /// The keys of a service.
 pub(super) const SHAPE: Shape = Shape {
@@ -31,6 +28,11 @@ pub(super) const SHAPE: Shape = Shape {
         ("port", "the load balancer's listener decides the port"),
         ("host", "did you mean `route`? Write `route = \"host/*\"`"),
         ("path", "did you mean `route`? Write `route = \"host/path/*\"`"),
+        ("methods", route::BELONGS),
+        ("allow", route::BELONGS),
+        ("deny", route::BELONGS),
+        ("rate", route::BELONGS),
+        ("request_body", "write it in `[task.NAME.limits]`, or as a rule of a route"),
     ],
     example: "a service has a name: write `[service.NAME]` and its keys below",
 };
@@ -75,17 +77,14 @@ const QUEUE: Shape = Shape {
     example: "write `queue = { depth = 1000, wait = \"10s\" }`",
 };
 
-/// Where each route of the manifest was seen first.
-pub(super) type SeenRoutes = BTreeMap<RoutePattern, String>;
-
 /// Reads the keys of a service.
 pub(super) fn read(
     name: &Name,
     table: &mut Table<'_, '_>,
-    seen: &mut SeenRoutes,
+    seen: &mut route::Seen,
 ) -> Option<ServiceSpec> {
     let task = table.read("task", task_name).or(name.clone());
-    let routes = read_routes(table, seen);
+    let routes = route::read(table, seen);
     let scale = table.table("scale", Some(&SCALE)).map(|mut t| {
         let scale = read_scale(&mut t);
         (scale, scaling::read(&mut t), scaling::read_schedule(&mut t, &scale))
@@ -113,54 +112,6 @@ pub(super) fn read(
 fn task_name(spot: &Spot<'_>) -> Result<Name, Problem> {
     let text = values::text(spot)?;
     values::name(text).map_err(|(message, hint)| spot.problem(message).hint(hint))
-}
-
-pub(super) fn read_routes(table: &mut Table<'_, '_>, seen: &mut SeenRoutes) -> Vec<RoutePattern> {
-    let mut routes = Vec::new();
-    let Some(all) = table.get("route") else {
-        return routes;
-    };
-    let spots = match &all.node.tree {
-        Tree::List(items) => items.iter().enumerate().map(|(i, item)| all.item(i, item)).collect(),
-        _ => vec![all.clone()],
-    };
-    if spots.len() > bounds::ROUTES {
-        let message = format!("{} routes, {} is the most", spots.len(), bounds::ROUTES);
-        table.report(all.problem(message).hint("use a wildcard host or a shorter prefix"));
-    }
-    for spot in spots.iter().take(bounds::ROUTES) {
-        match route(spot) {
-            Err(problem) => table.report(problem),
-            Ok(route) => match seen.get(&route) {
-                Some(first) => table.report(repeated(spot, &route, first)),
-                None => {
-                    seen.insert(route.clone(), spot.path.clone());
-                    routes.push(route);
-                }
-            },
-        }
-    }
-    routes
-}
-
-fn route(spot: &Spot<'_>) -> Result<RoutePattern, Problem> {
-    const HINT: &str = "write \"HOST/*\" or \"HOST/PATH/*\", such as \"hello.localhost/*\"";
-    let Tree::Text(text) = &spot.node.tree else {
-        return Err(spot.expected("text or a list of texts").hint(HINT));
-    };
-    text.parse().map_err(|error| match error {
-        InvalidRoute::Scheme(rest) => {
-            let valid = rest.parse::<RoutePattern>().is_ok();
-            let hint = format!("leave it out: write \"{rest}\"");
-            spot.problem("a route has no scheme").hint(if valid { &hint } else { HINT })
-        }
-        other => spot.problem(other.to_string()).hint(HINT),
-    })
-}
-
-fn repeated(spot: &Spot<'_>, route: &RoutePattern, first: &str) -> Problem {
-    spot.problem(format!("`{route}` is a route already, at {first}"))
-        .hint("each route leads to one service: remove one of the two or change its host or path")
 }
 
 fn read_scale(table: &mut Table<'_, '_>) -> Scale {

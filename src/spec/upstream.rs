@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use super::manifest::UpstreamSpec;
 use super::problem::Problem;
 use super::reader::{Shape, Spot, Table};
-use super::service::{SeenRoutes, read_routes};
 use super::tree::Tree;
-use super::{bounds, deploy, health, values};
+use super::{bounds, deploy, health, route, values};
 use crate::model::{Ejection, HostHeader, InvalidTarget, Retry, TargetUrl, UpstreamPolicy};
 
 pub(super) const SHAPE: Shape = Shape {
@@ -53,8 +52,8 @@ const EJECT: Shape = Shape {
 
 const TARGET: &str = "write \"http://HOST:PORT\", \"https://HOST:PORT\" or \"h2c://HOST:PORT\"";
 
-pub(super) fn read(table: &mut Table<'_, '_>, seen: &mut SeenRoutes) -> UpstreamSpec {
-    let routes = read_routes(table, seen);
+pub(super) fn read(table: &mut Table<'_, '_>, seen: &mut route::Seen) -> UpstreamSpec {
+    let routes = route::read(table, seen);
     let targets = read_targets(table);
     let default = UpstreamPolicy::default();
     let connect = table.read("connect_timeout", |s| values::time(s, bounds::CONNECT_TIMEOUT));

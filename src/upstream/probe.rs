@@ -50,7 +50,7 @@ impl Drop for Prober {
 
 /// The host that is asked for: that of the first route which names one.
 fn host(upstream: &Upstream) -> HeaderValue {
-    let exact = upstream.routes.iter().find_map(|route| match &route.host {
+    let exact = upstream.routes.iter().find_map(|route| match &route.pattern.host {
         HostPattern::Exact(host) => HeaderValue::try_from(&**host).ok(),
         HostPattern::Wildcard(_) | HostPattern::Any => None,
     });

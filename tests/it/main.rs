@@ -23,6 +23,7 @@ mod node_routes;
 mod probes;
 mod requests;
 mod rollouts;
+mod rules;
 mod scale;
 mod stopping;
 mod store;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use registry::Digest;
 
 use crate::model::{
-    self, DeployPolicy, Health, Name, Probe, Rollout, RoutePattern, Scale, Service, Stage,
+    self, DeployPolicy, Health, Name, Probe, Rollout, Route, RoutePattern, Scale, Service, Stage,
     TaskDefinition, TaskDefinitionId, TrafficTarget, duration, tagged_route,
 };
 use crate::rollout;
@@ -162,7 +162,7 @@ fn check_routes(manifest: &Manifest, registered: &Registered) -> Result<(), Fail
     let others = registered.upstreams.values().map(|(upstream, _)| upstream);
     for upstream in others.filter(|upstream| !manifest.upstreams.contains_key(&upstream.name)) {
         let owner = ("upstream", &upstream.name);
-        owners.extend(upstream.routes.iter().map(|route| (route.clone(), owner)));
+        owners.extend(upstream.routes.iter().map(|route| (route.pattern.clone(), owner)));
     }
     let mut problems = Vec::new();
     let mut claim = |(kind, name): (&'static str, _), key: &str, route: RoutePattern| {
@@ -177,13 +177,13 @@ fn check_routes(manifest: &Manifest, registered: &Registered) -> Result<(), Fail
     };
     for (name, service) in &manifest.services {
         for route in with_tags(&service.routes, &service.traffic) {
-            let key = if service.routes.contains(&route) { "route" } else { "traffic" };
-            claim(("service", name), key, route);
+            let is_tag = service.routes.iter().all(|own| own.pattern != route);
+            claim(("service", name), if is_tag { "traffic" } else { "route" }, route);
         }
     }
     for (name, upstream) in &manifest.upstreams {
         for route in &upstream.routes {
-            claim(("upstream", name), "route", route.clone());
+            claim(("upstream", name), "route", route.pattern.clone());
         }
     }
     match problems.is_empty() {
@@ -192,10 +192,11 @@ fn check_routes(manifest: &Manifest, registered: &Registered) -> Result<(), Fail
     }
 }
 
-fn with_tags(routes: &[RoutePattern], traffic: &[TrafficTarget]) -> Vec<RoutePattern> {
+fn with_tags(routes: &[Route], traffic: &[TrafficTarget]) -> Vec<RoutePattern> {
+    let patterns = routes.iter().map(|route| &route.pattern);
     let tags = traffic.iter().filter_map(|target| target.tag.as_ref());
-    let tagged = tags.flat_map(|tag| routes.iter().filter_map(move |r| tagged_route(r, tag)));
-    routes.iter().cloned().chain(tagged).collect()
+    let tagged = tags.flat_map(|tag| patterns.clone().filter_map(move |r| tagged_route(r, tag)));
+    patterns.clone().cloned().chain(tagged).collect()
 }
 
 /// Traffic goes to revisions that are kept.
@@ -362,13 +363,26 @@ fn differences(before: &Service, after: &Service) -> Vec<String> {
     if before.traffic != after.traffic {
         changes.push(format!("traffic {}", describe_traffic(&after.traffic)));
     }
-    let added = after.routes.iter().filter(|route| !before.routes.contains(route));
-    let removed = before.routes.iter().filter(|route| !after.routes.contains(route));
-    let (before_len, after_len) = (before.routes.len(), after.routes.len());
-    let routes_from = changes.len();
-    changes.extend(added.map(|route| format!("route + {route}")));
-    changes.extend(removed.map(|route| format!("route - {route}")));
-    if changes.len() == routes_from && before.routes != after.routes && before_len == after_len {
+    changes.extend(describe_routes(&before.routes, &after.routes));
+    changes
+}
+
+pub(super) fn describe_routes(before: &[Route], after: &[Route]) -> Vec<String> {
+    let find = |routes: &[Route], pattern: &RoutePattern| {
+        routes.iter().find(|route| route.pattern == *pattern).map(|route| route.rules.clone())
+    };
+    let mut changes = Vec::new();
+    for Route { pattern, rules } in after {
+        match find(before, pattern) {
+            None if rules.is_none() => changes.push(format!("route + {pattern}")),
+            None => changes.push(format!("route + {pattern}: {rules}")),
+            Some(old) if old != *rules => changes.push(format!("route {pattern}: {rules}")),
+            Some(_) => {}
+        }
+    }
+    let removed = before.iter().filter(|route| find(after, &route.pattern).is_none());
+    changes.extend(removed.map(|route| format!("route - {}", route.pattern)));
+    if changes.is_empty() && before != after {
         changes.push("route order".to_owned());
     }
     changes

@@ -1,12 +1,13 @@
 //! What a manifest changes about upstreams. Pure.
 
-use crate::model::{Name, RoutePattern, Upstream, UpstreamPolicy, duration};
+use crate::model::{Name, Upstream, UpstreamPolicy, duration};
 use crate::spec::{Manifest, Problem, Problems, UpstreamSpec};
 use crate::store::Revision;
 use crate::upstream::Trust;
 
 use super::super::dto::{AppliedUpstream, Change};
 use super::super::failure::Failure;
+use super::decide::describe_routes;
 use super::registered::Registered;
 
 #[derive(Debug)]
@@ -90,7 +91,7 @@ fn differences(before: &Upstream, after: &Upstream) -> Vec<String> {
     if before.policy.ca != after.policy.ca {
         changes.push("ca".to_owned());
     }
-    changes.extend(members::<RoutePattern>("route", &before.routes, &after.routes));
+    changes.extend(describe_routes(&before.routes, &after.routes));
     changes
 }
 

@@ -177,6 +177,10 @@ pub struct ServiceDetail {
     #[serde(default, skip_serializing_if = "model::Health::is_none")]
     #[schema(value_type = Object)]
     pub health: model::Health,
+    /// The routes that ask something of their requests, as in the manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub rules: Vec<model::Route>,
     /// What each node reports, revision by revision.
     pub status: Vec<Status>,
     /// The deployment that is under way, or was last.

@@ -83,6 +83,10 @@ pub struct UpstreamDetail {
     /// How its servers are used, as in its manifest.
     #[schema(value_type = Object)]
     pub policy: model::UpstreamPolicy,
+    /// The routes that ask something of their requests, as in its manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub rules: Vec<model::Route>,
     /// Attempts that were not the first of their request.
     pub retries: u64,
     /// What was counted since the node started, if it has had a request.

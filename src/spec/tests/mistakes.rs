@@ -283,3 +283,44 @@ fn mistakes_in_probes_are_all_found() {
     }
     assert_eq!(rows.len(), 14, "{rows:#?}");
 }
+
+#[test]
+fn mistakes_in_rules_of_routes_are_all_found() {
+    let text = "[[service.a.route]]\nmatch = 'a.b'\nmethods = ['get']\nallow = ['10.0.0.0/33']\n\
+                deny = []\nrate = { requests = 0, burst = 5, by = 'ip' }\nrequest_body = '1mb'\n\
+                [[service.a.route]]\nhost = 'a.c'\n\
+                [service.b]\nroute = { match = 'http://b.c', rate = 5, methods = [1] }\n\
+                [service.c]\nroute = 'c.d'\nmethods = ['GET']\nrequest_body = 1\n\
+                [service.d]\nroute = ['d.e', { match = 'd.e/*', methods = ['TRACE'] }]\n\
+                [service.e]\nroute = { match = 'e.f', rate = [{ requests = 1, per = '1s' }, \
+                { requests = 1, per = '100ms', per_ip = true }] }\n";
+    let found = problems(text, Format::Toml);
+    let rows: Vec<_> = found.iter().map(|one| (one.path.as_str(), hint(one))).collect();
+    let expected = [
+        ("service.a.route[0].methods", "methods = [\"GET\", \"POST\"]"),
+        ("service.a.route[0].allow[0]", "\"10.0.0.0/8\""),
+        ("service.a.route[0].deny", "or leave it out"),
+        ("service.a.route[0].rate.requests", "from 1 to 1000000"),
+        ("service.a.route[0].rate.by", "`by = \"client\"`"),
+        ("service.a.route[0].rate", "rate = { requests = 100, per = \"1s\""),
+        ("service.a.route[0].request_body", "write \"1MiB\""),
+        ("service.a.route[1].host", "did you mean `match`?"),
+        ("service.a.route[1]", "write `match = \"HOST/*\"`"),
+        ("service.b.route.match", "write \"b.c\""),
+        ("service.b.route.rate", "rate = { requests = 100"),
+        ("service.b.route.methods[0]", "methods = ["),
+        ("service.c.methods", "a rule of a route: write `route = { match"),
+        ("service.c.request_body", "`[task.NAME.limits]`"),
+        ("service.d.route[1].methods[0]", "methods = ["),
+        ("service.d.route[1]", "each route leads to one service"),
+        ("service.e.route.rate[1].per", "from 1s to 24h"),
+        ("service.e.route.rate[1].per_ip", "known keys here: requests, per, burst, by"),
+    ];
+    for (path, said) in expected {
+        assert!(
+            rows.iter().any(|(at, hint)| at.starts_with(path) && hint.contains(said)),
+            "{path} {rows:#?}"
+        );
+    }
+    assert_eq!(rows.len(), expected.len(), "{rows:#?}");
+}

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::*;
 use crate::model::{
-    self, Adjust, DeployPolicy, Ejection, Health, HostHeader, Mark, Metric, Percent, Probe, Retry,
-    RoutePattern, ScalePolicies, ScheduledBounds, Step, Targets, TrafficTarget, UpstreamPolicy,
+    self, Adjust, DeployPolicy, Ejection, Health, HostHeader, Mark, Methods, Metric, Networks,
+    Percent, Probe, RateKey, RateLimit, Retry, Route, RoutePattern, RouteRules, ScalePolicies,
+    ScheduledBounds, Step, Targets, TrafficTarget, UpstreamPolicy,
 };
 
 fn names() -> impl Strategy<Value = Name> {
@@ -113,10 +114,41 @@ fn healths() -> impl Strategy<Value = Health> {
     })
 }
 
-fn routes() -> impl Strategy<Value = Vec<RoutePattern>> {
-    let texts =
-        prop::collection::btree_set("(\\*\\.)?[a-z]{1,9}\\.[a-z]{2}(/[a-z]{1,3}){0,2}", 0..4);
-    texts.prop_map(|texts| texts.iter().map(|text| text.parse().expect("a route")).collect())
+fn rules() -> impl Strategy<Value = RouteRules> {
+    let methods = prop::sample::subsequence(vec!["GET", "POST", "PURGE"], 0..3);
+    let networks =
+        || prop::sample::subsequence(vec!["10.0.0.0/8", "1.2.3.4/32", "fe80::/64"], 0..3);
+    let rate = (1u32..=1_000_000, 1_000u64..=86_400_000, 1u32..=1_000_000, any::<bool>()).prop_map(
+        |(requests, per, burst, by_client)| RateLimit {
+            requests,
+            per: Duration::from_millis(per),
+            burst,
+            by: if by_client { RateKey::Client } else { RateKey::Route },
+        },
+    );
+    let rates = prop::collection::vec(rate, 0..4);
+    let body = prop::option::of((0u64..1 << 40).prop_map(ByteSize));
+    let given = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    (methods, networks(), networks(), rates, body).prop_map(
+        move |(methods, allow, deny, rate, request_body)| RouteRules {
+            methods: Methods::try_from(given(methods)).expect("methods"),
+            allow: Networks::try_from(given(allow)).expect("networks"),
+            deny: Networks::try_from(given(deny)).expect("networks"),
+            rate,
+            request_body,
+        },
+    )
+}
+
+fn routes() -> impl Strategy<Value = Vec<Route>> {
+    let patterns = "(\\*\\.)?[a-z]{1,9}\\.[a-z]{2}(/[a-z]{1,3}){0,2}";
+    let rules = prop_oneof![Just(RouteRules::default()), rules()];
+    let routes = prop::collection::btree_map(patterns, rules, 0..4);
+    routes.prop_map(|routes| {
+        let route =
+            |(text, rules): (String, _)| Route { pattern: text.parse().expect("a route"), rules };
+        routes.into_iter().map(route).collect()
+    })
 }
 
 fn upstreams() -> impl Strategy<Value = UpstreamSpec> {
@@ -229,11 +261,11 @@ fn manifests() -> impl Strategy<Value = Manifest> {
     all.prop_filter_map("declares something", |(tasks, mut services, mut upstreams)| {
         let mut seen = BTreeSet::<RoutePattern>::new();
         for service in services.values_mut() {
-            service.routes.retain(|route| seen.insert(route.clone()));
+            service.routes.retain(|route| seen.insert(route.pattern.clone()));
         }
         upstreams.retain(|name, _| !services.contains_key(name));
         for upstream in upstreams.values_mut() {
-            upstream.routes.retain(|route| seen.insert(route.clone()));
+            upstream.routes.retain(|route| seen.insert(route.pattern.clone()));
         }
         let manifest = Manifest { tasks, services, upstreams };
         (!manifest.is_empty()).then_some(manifest)
@@ -246,7 +278,8 @@ fn values() -> impl Strategy<Value = Value> {
             3 => prop::sample::select(vec![
                 "upstream", "target", "task", "service", "image", "component", "cpu", "memory",
                 "fuel", "timeout", "env", "limits", "route", "scale", "queue", "drain", "health",
-                "readiness", "path", "min", "max", "idle", "depth", "a",
+                "readiness", "path", "match", "methods", "allow", "rate", "per", "min", "max",
+                "idle", "depth", "a",
             ])
             .prop_map(str::to_owned),
             1 => any::<String>(),

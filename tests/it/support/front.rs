@@ -10,12 +10,13 @@ use registry::Digest;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use wharf::model::{
-    Code, Limits, Name, Percent, QueueBounds, RoutePattern, Scale, Service, TaskDefinition,
+    Code, Limits, Name, Percent, QueueBounds, RoutePattern, RouteRules, Scale, Service,
+    TaskDefinition,
 };
 use wharf::proxy::{Edge, Proxy, ProxyConfig, ProxyParts};
 use wharf::runtime::{
-    AotCache, Backend, Compiler, Deployment, Engine, Loader, Machine, ResetPolicy, RevisionCell,
-    Routes, Runtime, Target, TaskTable,
+    AotCache, Backend, Compiler, Deployment, Engine, LiveRules, Loader, Machine, ResetPolicy,
+    RevisionCell, Routes, Runtime, Target, TaskTable,
 };
 use wharf::shutdown::Shutdown;
 use wharf::telemetry::{AccessLog, AccessTarget, Unparsed};
@@ -165,13 +166,17 @@ impl Front {
 
     /// Serves a service that is deployed at another route, too.
     pub fn also_at(&self, route: &RoutePattern, name: &str) {
+        self.rule(route, name, &RouteRules::default());
+    }
+
+    /// Serves a service that is deployed at a route with rules.
+    pub fn rule(&self, route: &RoutePattern, name: &str, rules: &RouteRules) {
         let service = self.table.get_or_insert(&name.parse().expect("a name"));
+        let rules = LiveRules::of(rules, None);
         self.routes.rcu(|routes| {
             let mut table = (**routes).clone();
-            table.insert(
-                route,
-                Target { backend: Backend::Service { service: service.clone(), only: None } },
-            );
+            let backend = Backend::Service { service: service.clone(), only: None };
+            table.insert(route, Target { backend, rules: rules.clone() });
             table
         });
     }
