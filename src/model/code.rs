@@ -42,6 +42,8 @@ pub enum Code {
     ClientDenied,
     /// More requests came than a rate limit of the route allows.
     RateLimited,
+    /// The request expects what no server here can do.
+    ExpectationFailed,
     /// The transfer coding is not supported.
     NotImplemented,
     /// The request's header section is larger than allowed.
@@ -82,7 +84,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Ok,
         Self::ClientClosed,
         Self::ClientStalled,
@@ -100,6 +102,7 @@ impl Code {
         Self::MethodNotAllowed,
         Self::ClientDenied,
         Self::RateLimited,
+        Self::ExpectationFailed,
         Self::NotImplemented,
         Self::HeadersTooLarge,
         Self::BodyTooLarge,
@@ -140,6 +143,7 @@ impl Code {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::ClientDenied => "client-denied",
             Self::RateLimited => "rate-limited",
+            Self::ExpectationFailed => "expectation-failed",
             Self::NotImplemented => "not-implemented",
             Self::HeadersTooLarge => "headers-too-large",
             Self::BodyTooLarge => "body-too-large",
@@ -169,6 +173,7 @@ impl Code {
             Self::ClientClosed | Self::ClientStalled | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ClientDenied => StatusCode::FORBIDDEN,
+            Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::NotImplemented | Self::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::UpstreamUnreachable | Self::UpstreamFailed => StatusCode::BAD_GATEWAY,
@@ -217,6 +222,7 @@ impl Code {
             Self::MethodNotAllowed => "The method is not supported",
             Self::ClientDenied => "The client may not use this route",
             Self::RateLimited => "More requests came than the route allows",
+            Self::ExpectationFailed => "The expectation cannot be met",
             Self::NotImplemented => "The transfer coding is not supported",
             Self::HeadersTooLarge => "The header section is too large",
             Self::BodyTooLarge => "The request body is too large",

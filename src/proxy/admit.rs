@@ -5,9 +5,9 @@
 //!
 //! *Invariant:* pure.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, Method, Version, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Version, request::Parts};
 
 use crate::model::Code;
 
@@ -40,6 +40,7 @@ const fn bad(detail: &'static str) -> Rejected {
 pub(super) fn admit(head: &Parts) -> Result<Admitted, Rejected> {
     check_method(&head.method)?;
     check_framing(&head.headers)?;
+    check_expectation(head)?;
     if header_bytes(&head.headers) > MOST_HEADER_BYTES {
         let detail = "the header section has more than 32 KiB";
         return Err(Rejected { code: Code::HeadersTooLarge, detail });
@@ -87,6 +88,19 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Rejected> {
         _ => {
             let detail = "the only transfer coding that is supported is `chunked`, given once";
             Err(Rejected { code: Code::NotImplemented, detail })
+        }
+    }
+}
+
+/// The one expectation that there is (RFC 9110 §10.1.1) is met by asking for the body when the
+/// guest reads it.
+fn check_expectation(head: &Parts) -> Result<(), Rejected> {
+    let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    match head.headers.get_all(EXPECT).iter().all(is_known) {
+        true => Ok(()),
+        false => {
+            let detail = "the only expectation that can be met is `100-continue`";
+            Err(Rejected { code: Code::ExpectationFailed, detail })
         }
     }
 }
@@ -246,6 +260,15 @@ mod tests {
         }
         let twice = [host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
         assert_eq!(code("POST", "/", &twice), Some(Code::NotImplemented));
+    }
+
+    #[test]
+    fn only_one_expectation_is_known() {
+        let expect = |value| code("POST", "/", &[("host", "a.example"), ("expect", value)]);
+        assert_eq!((expect("100-continue"), expect("100-Continue")), (None, None));
+        for value in ["200-ok", "", "100-continue, x=1"] {
+            assert_eq!(expect(value), Some(Code::ExpectationFailed), "{value}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! *Invariant:* pure.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::Authority;
@@ -54,6 +54,8 @@ pub(super) fn for_guest(
         headers.remove(name);
     }
     strip_own(headers);
+    // It is met here, by asking for the body when the guest reads it.
+    headers.remove(EXPECT);
     if let Ok(way) = HeaderValue::try_from(&*origin.forwarded_for) {
         headers.insert(FORWARDED_FOR, way);
     }

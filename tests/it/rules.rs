@@ -1,6 +1,7 @@
 //! Rules of routes: what is refused, what is let pass, and what clients are told.
 
 mod admission;
+mod expectations;
 mod node;
 
 use std::net::SocketAddr;
