@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Grant, Route, RoutePattern, Upstream, tagged_route};
+use crate::model::{Grant, Route, RoutePattern, Steering, Upstream, tagged_route};
 use crate::runtime::{Backend, LiveRules, Routes, ServiceCell, Target};
 use crate::upstream::UpstreamCell;
 
@@ -14,6 +14,8 @@ struct Entry<'r> {
     only: Option<u64>,
     /// The route whose rules hold.
     of: &'r Route,
+    /// Where its requests go, which a tag says by itself.
+    steering: Option<&'r Steering>,
 }
 
 /// Puts the routes of a grant in force.
@@ -35,9 +37,12 @@ pub(super) fn update_upstream(
     new: Option<&Upstream>,
     cell: &Arc<UpstreamCell>,
 ) {
-    let (old, new) = (old.map_or(&[][..], |old| &old.routes), new.map_or(&[][..], |n| &n.routes));
+    let affinity = |upstream: &Upstream| upstream.policy.affinity.clone();
+    let steering = [old, new]
+        .map(|upstream| Steering { affinity: upstream.and_then(affinity), ..Steering::default() });
+    let old = old.map_or_else(Vec::new, |old| plain(&old.routes, &steering[0]));
+    let new = new.map_or_else(Vec::new, |new| plain(&new.routes, &steering[1]));
     let lead = |_| Backend::Upstream(Arc::clone(cell));
-    let (old, new) = (plain(old), plain(new));
     replace(routes, &old, &new, lead, |target| target.backend.is_upstream(cell));
 }
 
@@ -53,6 +58,7 @@ fn replace(
     if old == new {
         return;
     }
+    let nowhere = Steering::default();
     routes.rcu(|current| {
         let mut table = (**current).clone();
         for entry in old.iter().filter(|entry| !new.contains(entry)) {
@@ -63,7 +69,8 @@ fn replace(
             let of = &entry.of.pattern;
             let before = [table.get(of), current.get(of)].into_iter().flatten();
             let before = before.filter(|target| is_mine(target)).find_map(|t| t.rules.as_ref());
-            let rules = LiveRules::of(&entry.of.rules, before);
+            let steering = entry.steering.unwrap_or(&nowhere);
+            let rules = LiveRules::of(entry.of, steering, before);
             // A route that moves may arrive at its new owner before it leaves the old one.
             table.insert(&entry.pattern, Target { backend: lead(entry.only), rules });
         }
@@ -71,18 +78,20 @@ fn replace(
     });
 }
 
-fn plain(routes: &[Route]) -> Vec<Entry<'_>> {
-    routes.iter().map(|of| Entry { pattern: of.pattern.clone(), only: None, of }).collect()
+fn plain<'r>(routes: &'r [Route], steering: &'r Steering) -> Vec<Entry<'r>> {
+    let steering = Some(steering);
+    let entry = |of: &'r Route| Entry { pattern: of.pattern.clone(), only: None, of, steering };
+    routes.iter().map(entry).collect()
 }
 
 /// Every route of a grant, then those of its tags.
 fn all(grant: &Grant) -> Vec<Entry<'_>> {
-    let mut all = plain(&grant.routes);
+    let mut all = plain(&grant.routes, &grant.steering);
     for revision in &grant.revisions {
         for tag in &revision.tags {
             let tagged = grant.routes.iter().filter_map(|of| {
                 let pattern = tagged_route(&of.pattern, tag)?;
-                Some(Entry { pattern, only: Some(revision.number), of })
+                Some(Entry { pattern, only: Some(revision.number), of, steering: None })
             });
             all.extend(tagged);
         }

@@ -60,6 +60,9 @@ fn page(detail: &ServiceDetail) -> String {
     for route in &detail.rules {
         page.below(&route.pattern.to_string(), &route.rules.to_string());
     }
+    if let Some(affinity) = &detail.affinity {
+        page.line("affinity", &affinity.to_string());
+    }
     page.scale(detail);
     page.line("queue", &format!("depth {} · wait {}", service.queue.depth, service.queue.wait));
     page.line("drain", &service.drain);

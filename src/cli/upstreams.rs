@@ -73,6 +73,7 @@ fn page(detail: &UpstreamDetail) -> String {
                 row => format!("{row} failures · {}", duration::format(policy.eject.time)),
             },
         ),
+        ("affinity", policy.affinity.as_ref().map_or("none".to_owned(), ToString::to_string)),
         ("health", policy.health.as_ref().map_or("not asked".to_owned(), ToString::to_string)),
     ];
     lines

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Health, HealthState, HostPattern, Name, NodeId, Percent, QueueBounds, Route, Scale,
-    ScalePolicies, Service, TaskDefinition, TaskDefinitionId, duration,
+    ScalePolicies, Service, Steering, TaskDefinition, TaskDefinitionId, duration,
 };
 
 /// A node's permission to run tasks of a service.
@@ -37,6 +37,9 @@ pub struct Grant {
     /// How its revisions are asked whether they are well.
     #[serde(default, skip_serializing_if = "Health::is_none")]
     pub health: Health,
+    /// Where its requests go, besides shares and tags.
+    #[serde(default, skip_serializing_if = "Steering::is_none")]
+    pub steering: Steering,
     /// Manifests of revisions that have no place here and may get one again at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Digest>,

@@ -23,6 +23,7 @@ mod service;
 mod health;
 mod traffic;
 mod upstream;
+mod steering;
 mod rollout;
 mod node;
 mod grant;
@@ -46,6 +47,7 @@ pub use scaling::{Adjust, Mark, Metric, ScalePolicies, Step, Targets};
 pub use schedule::{Cron, InvalidCron, ScheduledBounds, UnknownZone, Zone};
 pub use service::{InvalidScale, QueueBounds, Scale, Service};
 pub use snapshot::Snapshot;
+pub use steering::{Affinity, InvalidToken, Steering, Token};
 pub use task_definition::TaskDefinition;
 pub use traffic::{InvalidPercent, Percent, TrafficTarget, tagged_route};
 pub use upstream::{

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeployPolicy, Health, Name, Route, ScalePolicies, ScheduledBounds, TaskDefinitionId,
+    Affinity, DeployPolicy, Health, Name, Route, ScalePolicies, ScheduledBounds, TaskDefinitionId,
     TrafficTarget, duration,
 };
 
@@ -40,6 +40,9 @@ pub struct Service {
     /// How its owner splits the traffic. Empty: all of it goes to the latest revision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<TrafficTarget>,
+    /// What keeps the requests of one client together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
     /// Counts the changes to this service, from 1.
     pub generation: u64,
     /// Revisions that were made so far. A number is never used again.

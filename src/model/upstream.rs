@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Percent, Probe, Route, duration};
+use super::{Affinity, Name, Percent, Probe, Route, duration};
 
 /// The longest target, in bytes: a host name (253), a scheme and a port.
 const MAX_TARGET_LEN: usize = 272;
@@ -53,6 +53,9 @@ pub struct UpstreamPolicy {
     /// What each server is asked to find out whether it is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Probe>,
+    /// What keeps the requests of one client at one server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
     /// Certificates, as PEM, of the authorities that vouch for the servers in place of those of
     /// the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +73,7 @@ impl Default for UpstreamPolicy {
             retry: Retry::default(),
             eject: Ejection::default(),
             health: None,
+            affinity: None,
             ca: None,
         }
     }

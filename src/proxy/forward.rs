@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use crate::listener::{Channel, Peer, Refused, Serve};
 use crate::model::{Code, Limits};
-use crate::runtime::{Backend, Invocation, Reply, ReplyBody, Routes, Runtime, Slot, Target};
+use crate::runtime::{Backend, Invocation, Pick, Reply, ReplyBody, Routes, Runtime, Slot, Target};
 use crate::telemetry::{AccessLog, Exchange, ExchangeStart, TakenBy, Unparsed};
 
 use super::admit::{Admitted, Rejected, admit, header_bytes};
@@ -70,10 +70,9 @@ impl Front {
             Backend::Upstream(cell) => {
                 exchange.for_service(cell.name(), Arc::clone(cell.stats()));
                 let (head, body) = request.into_parts();
-                let passed = Passed::by(rules.as_ref(), &head, origin)?;
-                let (via, most_bytes) = (&self.via, passed.most_body);
-                let passage =
-                    Passage { cell: &cell, origin, id, via, most_bytes, point: None, exchange };
+                let passed = Passed::by(rules.as_deref(), &head, origin)?;
+                let (via, most_bytes, point) = (&self.via, passed.most_body, passed.point);
+                let passage = Passage { cell: &cell, origin, id, via, most_bytes, point, exchange };
                 let request = Request::from_parts(head, body);
                 return Ok(passed.dress(passage.forward(request, admitted).await?));
             }
@@ -83,10 +82,11 @@ impl Front {
             return Err(Code::UpgradeUnsupported.into());
         }
         let (mut head, body) = request.into_parts();
-        let passed = Passed::by(rules.as_ref(), &head, origin)?;
+        let passed = Passed::by(rules.as_deref(), &head, origin)?;
+        let pick = Pick { only, point: passed.point };
         // What will be refused wakes nobody, and takes nobody's place.
         let fits = |limits: &Limits| check_size(&head.headers, limits);
-        let slot = service.acquire(only, fits).await.map_err(|refusal| refusal.code())?;
+        let slot = service.acquire(pick, fits).await.map_err(|refusal| refusal.code())?;
         exchange.taken_by(taken_by(&slot), Arc::clone(slot.stats()), slot.waited);
         let cold_start = slot.cold_start;
         if let Some(took) = cold_start {

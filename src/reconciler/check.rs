@@ -78,7 +78,8 @@ fn check_grant(
         || grant.queue != service.queue
         || grant.scaling != service.scaling
         || grant.drain != service.drain
-        || grant.health != service.health;
+        || grant.health != service.health
+        || grant.steering.affinity != service.affinity;
     if is_stale {
         wrong(Violation::Stale);
     }

@@ -45,6 +45,7 @@ pub(crate) fn snapshot(nodes: &[&str], services: &[(&str, u32, u64)]) -> Snapsho
             health: Health::default(),
             deploy: DeployPolicy::default(),
             traffic: Vec::new(),
+            affinity: None,
             generation: *generation,
             revisions: (*revision).into(),
         };

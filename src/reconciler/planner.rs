@@ -193,6 +193,7 @@ fn grant(
         scaling: service.scaling.clone(),
         drain: service.drain,
         health: service.health.clone(),
+        steering: rollout::steering(service, rollout),
         kept,
         watched: !rollout.stage.is_over(),
     }

@@ -16,9 +16,11 @@ mod advance;
 mod judge;
 mod rolling;
 mod parts;
+mod steering;
 mod observed;
 
 pub use advance::{Advance, advance};
 pub use begin::{Request, begin};
 pub use observed::{Observed, observe};
 pub use parts::{Part, parts, scale_in_force, share};
+pub use steering::steering;

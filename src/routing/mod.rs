@@ -11,9 +11,11 @@ mod health;
 mod outlier;
 mod budget;
 mod rate;
+mod client;
 
 pub use balancer::power_of_two;
 pub use budget::RetryBudget;
+pub use client::{Client, point};
 pub use health::{Restarts, Start, Startup, Tally};
 pub use outlier::{Outlier, may_eject};
 pub use rate::{Buckets, Rate, Standing};

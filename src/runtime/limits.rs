@@ -6,7 +6,7 @@
 //! *Invariant:* no two routes share a lock. A table is made with the first request that is counted
 //! in it.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::clock;
 use crate::model::{RateKey, RateLimit};
-use crate::routing::{Buckets, Rate, Standing};
+use crate::routing::{Buckets, Client, Rate, Standing};
 
 /// Clients that one limit knows at once: some 600 KiB when all are there.
 const MOST_CLIENTS: usize = 16_384;
@@ -47,24 +47,6 @@ enum Counted {
 struct Clients {
     hasher: RandomState,
     shards: Box<[Mutex<Buckets<Client>>]>,
-}
-
-/// Who counts as one client. Whoever has an address of IPv6 has a /64 of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Client {
-    V4(u32),
-    V6(u64),
-}
-
-impl From<IpAddr> for Client {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => {
-                Self::V6(u64::try_from(address.to_bits() >> 64).unwrap_or_default())
-            }
-        }
-    }
 }
 
 impl RateLimits {

@@ -54,7 +54,7 @@ pub use reply::{BodyError, Reply, ReplyBody};
 pub use revision::RevisionCell;
 pub use rules::LiveRules;
 pub use scaling::{Change, ScalingView};
-pub use service::ServiceCell;
+pub use service::{Pick, ServiceCell};
 pub use table::{Backend, Routes, Target, TaskTable};
 pub use task::Slot;
 pub use wasmtime_wasi_http::{Error as WasiError, WasiBody};

@@ -22,6 +22,15 @@ use super::task::Slot;
 /// many in the time that one request waits are a fault of the node.
 const MOST_MOVES: usize = 16;
 
+/// Which revision a request is to go to, as far as its route and the request itself say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pick {
+    /// The revision that takes it and no other, because its route is that of a tag.
+    pub only: Option<u64>,
+    /// The point of its client on the circle that the shares divide.
+    pub point: Option<u32>,
+}
+
 /// A service on this node.
 pub struct ServiceCell {
     name: Name,
@@ -156,15 +165,16 @@ impl ServiceCell {
         self.leaving.lock().retain(|leaving| !Arc::ptr_eq(leaving, revision));
     }
 
-    /// The revision that takes the next request: `only` where the route leads to one.
-    pub fn choose(&self, only: Option<u64>) -> Result<Arc<RevisionCell>, Refusal> {
-        if let Some(only) = only {
+    /// The revision that takes the next request.
+    pub fn choose(&self, pick: Pick) -> Result<Arc<RevisionCell>, Refusal> {
+        if let Some(only) = pick.only {
             return self.find(only).ok_or(Refusal::NotReady);
         }
         let split = self.split.load();
-        let chosen = match split.only() {
-            Some(only) => Some(only),
-            None => split.nth(self.count.fetch_add(1, Ordering::Relaxed)),
+        let chosen = match (split.only(), pick.point) {
+            (Some(only), _) => Some(only),
+            (None, Some(point)) => split.at(point),
+            (None, None) => split.nth(self.count.fetch_add(1, Ordering::Relaxed)),
         };
         chosen.cloned().ok_or(Refusal::NotReady)
     }
@@ -174,11 +184,11 @@ impl ServiceCell {
     /// Dropping the future gives up the place in the queue.
     pub async fn acquire(
         &self,
-        only: Option<u64>,
+        pick: Pick,
         fits: impl Fn(&Limits) -> Result<(), Code>,
     ) -> Result<Slot, Refusal> {
         for _ in 0..MOST_MOVES {
-            match self.choose(only)?.acquire_if(&fits).await {
+            match self.choose(pick)?.acquire_if(&fits).await {
                 // It left the split before it refused, so the next choice is another one.
                 Err(Refusal::Moved) => {}
                 decided => return decided,

@@ -22,6 +22,9 @@ pub(super) const RATE_REQUESTS: RangeInclusive<u32> = 1..=1_000_000;
 /// Header fields say it in whole seconds; over a day it is a quota, not a rate.
 pub(super) const RATE_PER: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
+/// Under a minute a cookie keeps nobody; browsers keep none for longer than 400 days.
+pub(super) const AFFINITY_TTL: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(400 * 24 * 3_600);
 /// Names and values of a task's environment together: every instance holds a copy.
 pub(super) const ENV: usize = 64 << 10;
 /// The longest path to a component, as `PATH_MAX`.

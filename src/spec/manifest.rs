@@ -8,9 +8,9 @@ use registry::Reference;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Adjust, DeployPolicy, Health, Limits, Mark, Name, Percent, Probe, QueueBounds, Route, Scale,
-    ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl, TrafficTarget, UpstreamPolicy,
-    duration,
+    Adjust, Affinity, DeployPolicy, Health, Limits, Mark, Name, Percent, Probe, QueueBounds, Route,
+    Scale, ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl, TrafficTarget,
+    UpstreamPolicy, duration,
 };
 
 /// A valid manifest: at least one task or service.
@@ -70,6 +70,8 @@ pub struct ServiceSpec {
     pub deploy: DeployPolicy,
     /// How the traffic is split; empty for all of it to the latest revision.
     pub traffic: Vec<TrafficTarget>,
+    /// What keeps the requests of one client together.
+    pub affinity: Option<Affinity>,
 }
 
 /// Servers that requests are forwarded to.
@@ -142,7 +144,7 @@ impl TaskSpec {
 impl ServiceSpec {
     fn to_json(&self) -> Value {
         let (scale, queue) = (&self.scale, &self.queue);
-        json!({
+        let mut table = json!({
             "task": self.task,
             "route": self.routes,
             "scale": scaling_json(scale, &self.scaling, &self.schedule),
@@ -151,7 +153,11 @@ impl ServiceSpec {
             "health": health_json(&self.health),
             "deploy": deploy_json(&self.deploy),
             "traffic": self.traffic.iter().map(target_json).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(affinity) = &self.affinity {
+            table["affinity"] = affinity_json(affinity);
+        }
+        table
     }
 }
 
@@ -280,6 +286,14 @@ fn deploy_json(deploy: &DeployPolicy) -> Value {
         Strategy::BlueGreen | Strategy::AllAtOnce => {}
     }
     table
+}
+
+fn affinity_json(affinity: &Affinity) -> Value {
+    match affinity {
+        Affinity::Cookie { name, ttl } => json!({ "cookie": name, "ttl": duration::format(*ttl) }),
+        Affinity::Header(name) => json!({ "header": name }),
+        Affinity::Client => "client".into(),
+    }
 }
 
 fn target_json(target: &TrafficTarget) -> Value {

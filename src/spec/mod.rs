@@ -23,6 +23,7 @@ mod reader;
 mod scaling;
 mod service;
 mod route;
+mod steering;
 mod deploy;
 mod syntax;
 mod task;

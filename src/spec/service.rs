@@ -3,12 +3,12 @@
 use super::manifest::ServiceSpec;
 use super::problem::Problem;
 use super::reader::{Given, Shape, Spot, Table};
-use super::{bounds, deploy, health, route, scaling, values};
+use super::{bounds, deploy, health, route, scaling, steering, values};
 use crate::model::{InvalidScale, Name, QueueBounds, Scale, Service};
 
 /// The keys of a service.
 pub(super) const SHAPE: Shape = Shape {
-    keys: &["task", "route", "scale", "queue", "drain", "health", "deploy", "traffic"],
+    keys: &["task", "route", "scale", "queue", "drain", "health", "deploy", "traffic", "affinity"],
     slips: &[
         ("image", "an image belongs to `[task.NAME]`; a service names that task with `task`"),
         ("component", "it belongs to `[task.NAME]`; a service names that task with `task`"),
@@ -28,6 +28,9 @@ pub(super) const SHAPE: Shape = Shape {
         ("port", "the load balancer's listener decides the port"),
         ("host", "did you mean `route`? Write `route = \"host/*\"`"),
         ("path", "did you mean `route`? Write `route = \"host/path/*\"`"),
+        ("sessionAffinity", steering::AFFINITY_HINT),
+        ("session_affinity", steering::AFFINITY_HINT),
+        ("sticky", steering::AFFINITY_HINT),
         ("methods", route::BELONGS),
         ("allow", route::BELONGS),
         ("deny", route::BELONGS),
@@ -95,6 +98,7 @@ pub(super) fn read(
     let health = table.table("health", Some(&health::HEALTH)).map(|mut t| health::read(&mut t));
     let deploy = table.table("deploy", Some(&deploy::DEPLOY)).map(|mut t| deploy::read(&mut t));
     let traffic = deploy::read_traffic(table);
+    let affinity = steering::read_affinity(table);
     Some(ServiceSpec {
         task,
         routes,
@@ -106,6 +110,7 @@ pub(super) fn read(
         health: health.unwrap_or_default(),
         deploy: deploy.unwrap_or_default(),
         traffic,
+        affinity,
     })
 }
 

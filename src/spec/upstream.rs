@@ -6,7 +6,7 @@ use super::manifest::UpstreamSpec;
 use super::problem::Problem;
 use super::reader::{Shape, Spot, Table};
 use super::tree::Tree;
-use super::{bounds, deploy, health, route, values};
+use super::{bounds, deploy, health, route, steering, values};
 use crate::model::{Ejection, HostHeader, InvalidTarget, Retry, TargetUrl, UpstreamPolicy};
 
 pub(super) const SHAPE: Shape = Shape {
@@ -21,6 +21,7 @@ pub(super) const SHAPE: Shape = Shape {
         "retry",
         "eject",
         "health",
+        "affinity",
         "ca",
     ],
     slips: &[
@@ -69,6 +70,7 @@ pub(super) fn read(table: &mut Table<'_, '_>, seen: &mut route::Seen) -> Upstrea
         retry: read_retry(table),
         eject: read_eject(table),
         health: health::read_probe(table, "health"),
+        affinity: steering::read_affinity(table),
         ca: table.read("ca", certificates).some(),
     };
     UpstreamSpec { routes, targets, policy }

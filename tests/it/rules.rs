@@ -1,8 +1,10 @@
 //! Rules of routes: what is refused, what is let pass, and what clients are told.
 
 mod admission;
+mod affinity;
 mod expectations;
 mod node;
+mod node_support;
 
 use std::net::SocketAddr;
 
@@ -29,7 +31,7 @@ async fn front(rules: Value) -> Front {
 fn rule(front: &Front, mut rules: Value) {
     rules["match"] = json!("echo.test/*");
     let route: Route = serde_json::from_value(rules).expect("a route");
-    front.rule(&route.pattern, "echo", &route.rules);
+    front.rule(&route, "echo");
 }
 
 /// The answer to a request of a client at this address.

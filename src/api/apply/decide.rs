@@ -244,6 +244,7 @@ fn change_service(
         health: spec.health.clone(),
         deploy: spec.deploy.clone(),
         traffic: spec.traffic.clone(),
+        affinity: spec.affinity.clone(),
         generation: before.map_or(1, |(before, _)| before.generation),
         // What a deleted service of this name has left goes on being counted.
         revisions: match (before, deployed) {
@@ -362,6 +363,13 @@ fn differences(before: &Service, after: &Service) -> Vec<String> {
     changes.extend(describe_deploy(&before.deploy, &after.deploy));
     if before.traffic != after.traffic {
         changes.push(format!("traffic {}", describe_traffic(&after.traffic)));
+    }
+    if before.affinity != after.affinity {
+        let said = |one: &Service| match &one.affinity {
+            Some(affinity) => affinity.to_string(),
+            None => "none".to_owned(),
+        };
+        changes.push(format!("affinity {} → {}", said(before), said(after)));
     }
     changes.extend(describe_routes(&before.routes, &after.routes));
     changes

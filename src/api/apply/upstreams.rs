@@ -95,7 +95,7 @@ fn differences(before: &Upstream, after: &Upstream) -> Vec<String> {
     changes
 }
 
-fn lines(policy: &UpstreamPolicy) -> [(&'static str, String); 9] {
+fn lines(policy: &UpstreamPolicy) -> [(&'static str, String); 10] {
     let probe = policy.health.as_ref().map_or("none".to_owned(), ToString::to_string);
     [
         ("host", policy.host.as_str().to_owned()),
@@ -107,6 +107,7 @@ fn lines(policy: &UpstreamPolicy) -> [(&'static str, String); 9] {
         ("retry.budget", policy.retry.budget.to_string()),
         ("eject", format!("{} for {}", policy.eject.failures, duration::format(policy.eject.time))),
         ("health", probe),
+        ("affinity", policy.affinity.as_ref().map_or("none".to_owned(), ToString::to_string)),
     ]
 }
 

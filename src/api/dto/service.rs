@@ -181,6 +181,10 @@ pub struct ServiceDetail {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<Object>)]
     pub rules: Vec<model::Route>,
+    /// What keeps the requests of one client together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub affinity: Option<model::Affinity>,
     /// What each node reports, revision by revision.
     pub status: Vec<Status>,
     /// The deployment that is under way, or was last.

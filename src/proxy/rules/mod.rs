@@ -6,8 +6,8 @@
 //! *Invariant:* what is refused here has taken nobody's place, and its body was not asked for.
 
 mod rate;
-
-use std::sync::Arc;
+mod affinity;
+mod cookie;
 
 use http::header::{ALLOW, CONTENT_LENGTH};
 use http::request::Parts;
@@ -25,7 +25,9 @@ use super::origin::Origin;
 pub(super) struct Passed {
     /// The largest body that it may have.
     pub(super) most_body: u64,
-    /// What its response says of rate limits.
+    /// The point of its client, where requests of one client are kept together.
+    pub(super) point: Option<u32>,
+    /// What its response has to say.
     fields: HeaderMap,
 }
 
@@ -33,12 +35,13 @@ impl Passed {
     /// Asks the rules. Methods and addresses come before rate limits, so that what is refused
     /// anyway is not counted.
     pub(super) fn by(
-        rules: Option<&Arc<LiveRules>>,
+        rules: Option<&LiveRules>,
         head: &Parts,
         origin: &Origin,
     ) -> Result<Self, Failure> {
-        let mut passed = Self { most_body: u64::MAX, fields: HeaderMap::new() };
-        let Some(LiveRules { rules, limits }) = rules.map(Arc::as_ref) else { return Ok(passed) };
+        let mut passed = Self { most_body: u64::MAX, point: None, fields: HeaderMap::new() };
+        let Some(live) = rules else { return Ok(passed) };
+        let rules = &live.rules;
         check_client(rules, origin)?;
         check_method(rules, head)?;
         if let Some(most) = rules.request_body {
@@ -46,8 +49,11 @@ impl Passed {
             check_body(most.0, head)?;
         }
         if !rules.rate.is_empty() {
-            let standings = limits.take(origin.client.ip(), clock::now());
+            let standings = live.limits.take(origin.client.ip(), clock::now());
             rate::check(&rules.rate, &standings, &mut passed.fields)?;
+        }
+        if let Some(affinity) = &live.steering.affinity {
+            passed.point = affinity::point(affinity, &live.path, head, origin, &mut passed.fields);
         }
         Ok(passed)
     }

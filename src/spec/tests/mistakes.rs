@@ -324,3 +324,21 @@ fn mistakes_in_rules_of_routes_are_all_found() {
     }
     assert_eq!(rows.len(), expected.len(), "{rows:#?}");
 }
+
+#[test]
+fn mistakes_in_affinity_are_found() {
+    for (affinity, path, said) in [
+        ("'cookie'", "", "affinity = { cookie = "),
+        ("{}", "", "affinity = { header = "),
+        ("{ cookie = 'a', header = 'b' }", "", "affinity = { cookie ="),
+        ("{ cookie = 'a;b' }", ".cookie", "a name such as"),
+        ("{ cookie = 'a', ttl = '1s' }", ".ttl", "from 1m to 9600h"),
+        ("{ header = 'a', ttl = '1h' }", ".ttl", "only a cookie"),
+        ("{ cookie = 'a', maxage = 1 }", ".maxage", "known keys here: cookie, header, ttl"),
+        ("7", "", "affinity = \"client\""),
+    ] {
+        let found = problem(&format!("[service.a]\naffinity = {affinity}"), Format::Toml);
+        assert_eq!(found.path, format!("service.a.affinity{path}"), "{affinity}");
+        assert!(hint(&found).contains(said), "{affinity}: {found}");
+    }
+}

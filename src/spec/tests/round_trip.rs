@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::*;
 use crate::model::{
-    self, Adjust, DeployPolicy, Ejection, Health, HostHeader, Mark, Methods, Metric, Networks,
-    Percent, Probe, RateKey, RateLimit, Retry, Route, RoutePattern, RouteRules, ScalePolicies,
-    ScheduledBounds, Step, Targets, TrafficTarget, UpstreamPolicy,
+    self, Adjust, Affinity, DeployPolicy, Ejection, Health, HostHeader, Mark, Methods, Metric,
+    Networks, Percent, Probe, RateKey, RateLimit, Retry, Route, RoutePattern, RouteRules,
+    ScalePolicies, ScheduledBounds, Step, Targets, Token, TrafficTarget, UpstreamPolicy,
 };
 
 fn names() -> impl Strategy<Value = Name> {
@@ -91,6 +91,16 @@ fn traffic() -> impl Strategy<Value = Vec<TrafficTarget>> {
     prop_oneof![Just(Vec::new()), two]
 }
 
+fn affinities() -> impl Strategy<Value = Option<Affinity>> {
+    let token = || "[A-Za-z0-9_-]{1,9}".prop_map(|text| text.parse::<Token>().expect("a token"));
+    prop::option::of(prop_oneof![
+        Just(Affinity::Client),
+        token().prop_map(Affinity::Header),
+        (token(), 60u64..=400 * 24 * 3_600)
+            .prop_map(|(name, ttl)| { Affinity::Cookie { name, ttl: Duration::from_secs(ttl) } }),
+    ])
+}
+
 fn probes() -> impl Strategy<Value = Option<Probe>> {
     let times = (100u64..=300_000, 10u64..=60_000, 0u64..=3_600_000);
     let probe = ("/[a-z?=&%]{0,9}", times, 1u32..=100, 1u32..=100).prop_map(
@@ -157,23 +167,27 @@ fn upstreams() -> impl Strategy<Value = UpstreamSpec> {
     let times = (10u64..60_001, 1u64..3_600_001, 100u64..86_400_001);
     let retry = (0u32..11, percents());
     let eject = (0u32..1_001, 100u64..300_001);
-    (routes(), targets, times, (any::<bool>(), 1u32..65_537, probes()), retry, eject).prop_map(
-        |(routes, targets, times, (keep, max_in_flight, health), retry, eject)| UpstreamSpec {
-            routes,
-            targets: targets.iter().map(|text| text.parse().expect("a target")).collect(),
-            policy: UpstreamPolicy {
-                host: if keep { HostHeader::Client } else { HostHeader::Target },
-                connect_timeout: Duration::from_millis(times.0),
-                timeout: Duration::from_millis(times.1),
-                idle_timeout: Duration::from_millis(times.2),
-                max_in_flight,
-                retry: Retry { attempts: retry.0, budget: retry.1 },
-                eject: Ejection { failures: eject.0, time: Duration::from_millis(eject.1) },
-                health,
-                ca: None,
+    (routes(), targets, times, (any::<bool>(), 1u32..65_537, probes(), affinities()), retry, eject)
+        .prop_map(
+            |(routes, targets, times, (keep, max_in_flight, health, affinity), retry, eject)| {
+                UpstreamSpec {
+                    routes,
+                    targets: targets.iter().map(|text| text.parse().expect("a target")).collect(),
+                    policy: UpstreamPolicy {
+                        host: if keep { HostHeader::Client } else { HostHeader::Target },
+                        connect_timeout: Duration::from_millis(times.0),
+                        timeout: Duration::from_millis(times.1),
+                        idle_timeout: Duration::from_millis(times.2),
+                        max_in_flight,
+                        retry: Retry { attempts: retry.0, budget: retry.1 },
+                        eject: Ejection { failures: eject.0, time: Duration::from_millis(eject.1) },
+                        health,
+                        affinity,
+                        ca: None,
+                    },
+                }
             },
-        },
-    )
+        )
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -230,27 +244,36 @@ fn schedules() -> impl Strategy<Value = Vec<ScheduledBounds>> {
 fn services() -> impl Strategy<Value = ServiceSpec> {
     let scale = (0u32..10_001, 1u32..10_001, 1_000u64..604_800_001, scalings(), schedules());
     let queue = (1u32..100_001, 1u64..3_600_001);
-    (names(), routes(), scale, (queue, 0u64..3_600_001, healths()), deploys(), traffic()).prop_map(
-        |(
-            task,
-            routes,
-            (a, b, idle, scaling, schedule),
-            ((depth, wait), drain, health),
-            deploy,
-            traffic,
-        )| ServiceSpec {
-            task,
-            routes,
-            scale: Scale { min: a.min(b), max: a.max(b), idle: Duration::from_millis(idle) },
-            scaling,
-            schedule,
-            queue: QueueBounds { depth, wait: Duration::from_millis(wait) },
-            drain: Duration::from_millis(drain),
-            health,
-            deploy,
-            traffic,
-        },
+    (
+        names(),
+        routes(),
+        scale,
+        (queue, 0u64..3_600_001, healths()),
+        deploys(),
+        (traffic(), affinities()),
     )
+        .prop_map(
+            |(
+                task,
+                routes,
+                (a, b, idle, scaling, schedule),
+                ((depth, wait), drain, health),
+                deploy,
+                (traffic, affinity),
+            )| ServiceSpec {
+                task,
+                routes,
+                scale: Scale { min: a.min(b), max: a.max(b), idle: Duration::from_millis(idle) },
+                scaling,
+                schedule,
+                queue: QueueBounds { depth, wait: Duration::from_millis(wait) },
+                drain: Duration::from_millis(drain),
+                health,
+                deploy,
+                traffic,
+                affinity,
+            },
+        )
 }
 
 fn manifests() -> impl Strategy<Value = Manifest> {

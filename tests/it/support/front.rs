@@ -10,7 +10,7 @@ use registry::Digest;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use wharf::model::{
-    Code, Limits, Name, Percent, QueueBounds, RoutePattern, RouteRules, Scale, Service,
+    Code, Limits, Name, Percent, QueueBounds, Route, RoutePattern, Scale, Service, Steering,
     TaskDefinition,
 };
 use wharf::proxy::{Edge, Proxy, ProxyConfig, ProxyParts};
@@ -166,17 +166,17 @@ impl Front {
 
     /// Serves a service that is deployed at another route, too.
     pub fn also_at(&self, route: &RoutePattern, name: &str) {
-        self.rule(route, name, &RouteRules::default());
+        self.rule(&route.clone().into(), name);
     }
 
     /// Serves a service that is deployed at a route with rules.
-    pub fn rule(&self, route: &RoutePattern, name: &str, rules: &RouteRules) {
+    pub fn rule(&self, route: &Route, name: &str) {
         let service = self.table.get_or_insert(&name.parse().expect("a name"));
-        let rules = LiveRules::of(rules, None);
+        let rules = LiveRules::of(route, &Steering::default(), None);
         self.routes.rcu(|routes| {
             let mut table = (**routes).clone();
             let backend = Backend::Service { service: service.clone(), only: None };
-            table.insert(route, Target { backend, rules: rules.clone() });
+            table.insert(&route.pattern, Target { backend, rules: rules.clone() });
             table
         });
     }

@@ -1,0 +1,62 @@
+//! `affinity` of a service.
+
+use super::problem::Problem;
+use super::reader::{Shape, Spot, Table};
+use super::tree::Tree;
+use super::{bounds, values};
+use crate::model::{Affinity, Token};
+
+pub(super) const AFFINITY_HINT: &str = "write `affinity = { cookie = \"wharf-affinity\" }`, \
+     `affinity = { header = \"x-user\" }` or `affinity = \"client\"`";
+
+const AFFINITY: Shape = Shape {
+    keys: &["cookie", "header", "ttl"],
+    slips: &[
+        ("name", "write `affinity = { cookie = \"NAME\" }`"),
+        ("max_age", "did you mean `ttl`?"),
+        ("client", "write `affinity = \"client\"`"),
+    ],
+    example: AFFINITY_HINT,
+};
+
+/// Reads what keeps the requests of one client together.
+pub(super) fn read_affinity(table: &mut Table<'_, '_>) -> Option<Affinity> {
+    let spot = table.get("affinity")?;
+    if let Tree::Text(text) = &spot.node.tree {
+        if text == "client" {
+            return Some(Affinity::Client);
+        }
+        table.report(spot.problem("unknown kind of affinity").hint(AFFINITY_HINT));
+        return None;
+    }
+    let mut table = table.open_at(&spot, Some(&AFFINITY))?;
+    let (has_cookie, has_header) = (table.get("cookie").is_some(), table.get("header").is_some());
+    let cookie = table.read("cookie", token).some();
+    let header = table.read("header", token).some();
+    let ttl = table.read("ttl", |spot| values::time(spot, bounds::AFFINITY_TTL));
+    match (has_cookie, has_header) {
+        (true, false) => {
+            Some(Affinity::Cookie { name: cookie?, ttl: ttl.or(Affinity::DEFAULT_TTL) })
+        }
+        (false, true) => {
+            if let Some(ttl) = table.get("ttl") {
+                let hint = "remove it: only a cookie has an end";
+                table.report(ttl.problem("a header has no `ttl`").hint(hint));
+            }
+            header.map(Affinity::Header)
+        }
+        _ => {
+            let message = "name either a `cookie` or a `header`";
+            table.report(spot.problem(message).hint(AFFINITY_HINT));
+            None
+        }
+    }
+}
+
+/// The name of a header field or cookie.
+pub(super) fn token(spot: &Spot<'_>) -> Result<Token, Problem> {
+    let text = values::text(spot)?;
+    text.parse().map_err(|error: crate::model::InvalidToken| {
+        spot.problem(error.to_string()).hint("write a name such as \"x-user\"")
+    })
+}
