@@ -189,6 +189,7 @@ fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail
         scaling: cell.as_ref().map_or_else(Vec::new, |cell| scaling::of(cell)),
         health: wanted.map_or_else(model::Health::default, |wanted| wanted.health.clone()),
         rules: wanted.map_or_else(Vec::new, ruled),
+        traffic: wanted.map_or_else(Vec::new, |wanted| wanted.traffic.clone()),
         affinity: wanted.and_then(|wanted| wanted.affinity.clone()),
         status: overview.reports(name).flat_map(Status::all).collect(),
         rollout: rollout.map(Into::into),

@@ -1,6 +1,6 @@
 //! What each policy asks for, alone.
 
-use crate::model::{Adjust, Mark, Metric, ScalePolicies, Step};
+use crate::model::{Adjust, Metric, ScalePolicies, Step, Threshold};
 
 use super::window::Means;
 
@@ -122,15 +122,15 @@ pub(super) fn steps(policies: &ScalePolicies, facts: &Facts, means: &Means) -> S
         for step in policies.steps.iter().filter(|step| step.metric == metric) {
             let tasks = if is_due(step, value) { adjusted(step, facts) } else { facts.tasks };
             match step.mark {
-                Mark::Above(_) if tasks > asked.out.map_or(facts.tasks, |(most, _)| most) => {
+                Threshold::Above(_) if tasks > asked.out.map_or(facts.tasks, |(most, _)| most) => {
                     asked.out = Some((tasks, *step));
                 }
-                Mark::Above(_) => {}
+                Threshold::Above(_) => {}
                 // Of the steps of one measure the one that goes furthest is the one that is meant.
-                Mark::Below(_) if left.is_none_or(|(least, _)| tasks < least) => {
+                Threshold::Below(_) if left.is_none_or(|(least, _)| tasks < least) => {
                     left = Some((tasks, (tasks < facts.tasks).then_some(*step)));
                 }
-                Mark::Below(_) => {}
+                Threshold::Below(_) => {}
             }
         }
         // Of different measures each has to agree.
@@ -145,8 +145,8 @@ pub(super) fn steps(policies: &ScalePolicies, facts: &Facts, means: &Means) -> S
 
 fn is_due(step: &Step, value: f64) -> bool {
     match step.mark {
-        Mark::Above(mark) => value > f64::from(mark),
-        Mark::Below(mark) => value < f64::from(mark),
+        Threshold::Above(mark) => value > f64::from(mark),
+        Threshold::Below(mark) => value < f64::from(mark),
     }
 }
 
@@ -166,8 +166,8 @@ fn adjusted(step: &Step, facts: &Facts) -> u32 {
     };
     let wanted = facts.bound(wanted);
     match step.mark {
-        Mark::Above(_) => wanted.max(tasks),
-        Mark::Below(_) => wanted.max(1).min(tasks),
+        Threshold::Above(_) => wanted.max(tasks),
+        Threshold::Below(_) => wanted.max(1).min(tasks),
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
         }
     }
 
-    fn step(metric: Metric, mark: Mark, adjust: Adjust) -> Step {
+    fn step(metric: Metric, mark: Threshold, adjust: Adjust) -> Step {
         Step { metric, mark, adjust }
     }
 
@@ -232,11 +232,11 @@ mod tests {
             (asked.out.map(|(tasks, _)| tasks), asked.leave.map(|(tasks, _)| tasks))
         };
         let all = [
-            step(Metric::Rps, Mark::Above(100), Adjust::Add(2)),
-            step(Metric::Rps, Mark::Above(200), Adjust::AddPercent(100)),
-            step(Metric::Rps, Mark::Below(20), Adjust::Remove(1)),
-            step(Metric::Rps, Mark::Below(5), Adjust::RemovePercent(50)),
-            step(Metric::Memory, Mark::Below(50), Adjust::Set(2)),
+            step(Metric::Rps, Threshold::Above(100), Adjust::Add(2)),
+            step(Metric::Rps, Threshold::Above(200), Adjust::AddPercent(100)),
+            step(Metric::Rps, Threshold::Below(20), Adjust::Remove(1)),
+            step(Metric::Rps, Threshold::Below(5), Adjust::RemovePercent(50)),
+            step(Metric::Memory, Threshold::Below(50), Adjust::Set(2)),
         ];
         let means = |rps: f64, memory_bytes: f64| Means { rps, memory_bytes, ..Means::default() };
         assert_eq!(steps_of(&all, 4, means(404.0, 4_000.0)), (Some(6), Some(4)));

@@ -60,6 +60,9 @@ fn page(detail: &ServiceDetail) -> String {
     for route in &detail.rules {
         page.below(&route.pattern.to_string(), &route.rules.to_string());
     }
+    for target in &detail.traffic {
+        page.line("traffic", &target.to_string());
+    }
     if let Some(affinity) = &detail.affinity {
         page.line("affinity", &affinity.to_string());
     }

@@ -43,11 +43,11 @@ pub use rollout::{
 };
 pub use route::{HostPattern, InvalidRoute, RoutePattern};
 pub use rules::{InvalidMethod, Methods, RateKey, RateLimit, Route, RouteRules};
-pub use scaling::{Adjust, Mark, Metric, ScalePolicies, Step, Targets};
+pub use scaling::{Adjust, Metric, ScalePolicies, Step, Targets, Threshold};
 pub use schedule::{Cron, InvalidCron, ScheduledBounds, UnknownZone, Zone};
 pub use service::{InvalidScale, QueueBounds, Scale, Service};
 pub use snapshot::Snapshot;
-pub use steering::{Affinity, InvalidToken, Steering, Token};
+pub use steering::{Affinity, InvalidToken, Mark, Marked, Steering, Token};
 pub use task_definition::TaskDefinition;
 pub use traffic::{InvalidPercent, Percent, TrafficTarget, tagged_route};
 pub use upstream::{

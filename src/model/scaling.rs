@@ -72,7 +72,7 @@ pub struct Step {
     /// What is measured, for each task.
     pub metric: Metric,
     /// From where on the step is taken.
-    pub mark: Mark,
+    pub mark: Threshold,
     /// What it does.
     pub adjust: Adjust,
 }
@@ -80,7 +80,7 @@ pub struct Step {
 /// Where a step begins. The mark itself does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mark {
+pub enum Threshold {
     /// When the measure is greater.
     Above(u32),
     /// When it is less.
@@ -184,8 +184,8 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (metric, unit) = (self.metric, self.metric.unit());
         match self.mark {
-            Mark::Above(mark) => write!(f, "{metric} above {mark}{unit}: ")?,
-            Mark::Below(mark) => write!(f, "{metric} below {mark}{unit}: ")?,
+            Threshold::Above(mark) => write!(f, "{metric} above {mark}{unit}: ")?,
+            Threshold::Below(mark) => write!(f, "{metric} below {mark}{unit}: ")?,
         }
         match self.adjust {
             Adjust::Add(tasks) => write!(f, "add {tasks}"),

@@ -14,12 +14,47 @@ pub struct Steering {
     /// What keeps the requests of one client together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
+    /// Requests that go to one revision; the first that fits decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marked: Vec<Marked>,
 }
 
 impl Steering {
     /// Whether only the shares decide.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// Requests that go to one revision because of what they carry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marked {
+    /// The number of the revision.
+    pub revision: u64,
+    /// A header field that sends a request there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Mark>,
+    /// A cookie that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<Mark>,
+}
+
+/// A header field or cookie that a request may carry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Its name. Case matters in cookies only.
+    pub name: Token,
+    /// Its value, where not any will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Box<str>>,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{}={value}", self.name),
+            None => write!(f, "{}", self.name),
+        }
     }
 }
 
@@ -64,9 +99,7 @@ pub struct Token(Box<str>);
 
 /// Why text is no [`Token`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a name of a header field or cookie has 1 to 64 letters, digits or characters of -_.~!#$&'*+^`|%"
-)]
+#[error("the name of a field or cookie has 1 to 64 letters, digits or -_.~!#$&'*+^`|%")]
 pub struct InvalidToken;
 
 impl Token {

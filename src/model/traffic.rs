@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{HostPattern, Name, RoutePattern};
+use super::{HostPattern, Mark, Name, RoutePattern};
 
 /// A share in hundredths of a percent, 0 to 100 %.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,6 +122,37 @@ pub struct TrafficTarget {
     /// The host name that leads to it alone: `tag---host` for each host of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Name>,
+    /// Requests with this header field go there, whatever its share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Mark>,
+    /// The same for requests with this cookie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<Mark>,
+}
+
+impl TrafficTarget {
+    /// A share of a revision, or of the latest.
+    pub fn share(revision: Option<u64>, percent: Percent) -> Self {
+        Self { revision, percent, tag: None, header: None, cookie: None }
+    }
+}
+
+impl fmt::Display for TrafficTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.revision {
+            Some(revision) => write!(f, "{revision} {}", self.percent)?,
+            None => write!(f, "latest {}", self.percent)?,
+        }
+        if let Some(tag) = &self.tag {
+            write!(f, " as {tag}")?;
+        }
+        let marks = [("header", &self.header), ("cookie", &self.cookie)];
+        let marks = marks.into_iter().filter_map(|(what, mark)| Some((what, mark.as_ref()?)));
+        for (i, (what, mark)) in marks.enumerate() {
+            write!(f, " {} {what} {mark}", if i == 0 { "by" } else { "or" })?;
+        }
+        Ok(())
+    }
 }
 
 /// The route `tag---host` of a route, as in Cloud Run. Only a host that is known exactly can have

@@ -71,7 +71,7 @@ impl Front {
                 exchange.for_service(cell.name(), Arc::clone(cell.stats()));
                 let (head, body) = request.into_parts();
                 let passed = Passed::by(rules.as_deref(), &head, origin)?;
-                let (via, most_bytes, point) = (&self.via, passed.most_body, passed.point);
+                let (via, most_bytes, point) = (&self.via, passed.most_body, passed.pick.point);
                 let passage = Passage { cell: &cell, origin, id, via, most_bytes, point, exchange };
                 let request = Request::from_parts(head, body);
                 return Ok(passed.dress(passage.forward(request, admitted).await?));
@@ -83,7 +83,7 @@ impl Front {
         }
         let (mut head, body) = request.into_parts();
         let passed = Passed::by(rules.as_deref(), &head, origin)?;
-        let pick = Pick { only, point: passed.point };
+        let pick = Pick { only, ..passed.pick };
         // What will be refused wakes nobody, and takes nobody's place.
         let fits = |limits: &Limits| check_size(&head.headers, limits);
         let slot = service.acquire(pick, fits).await.map_err(|refusal| refusal.code())?;

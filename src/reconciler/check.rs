@@ -79,7 +79,8 @@ fn check_grant(
         || grant.scaling != service.scaling
         || grant.drain != service.drain
         || grant.health != service.health
-        || grant.steering.affinity != service.affinity;
+        || grant.steering.affinity != service.affinity
+        || grant.steering.marked.len() > service.traffic.len();
     if is_stale {
         wrong(Violation::Stale);
     }
@@ -87,7 +88,8 @@ fn check_grant(
     let known = grant.revisions.iter().all(|granted| {
         is_known(granted.number).is_some_and(|kept| kept.definition == granted.definition)
     });
-    if !known {
+    let marked = &grant.steering.marked;
+    if !known || marked.iter().any(|marked| grant.revision(marked.revision).is_none()) {
         wrong(Violation::Unknown);
     }
     if grant.revisions.iter().any(|revision| revision.scale.check().is_err()) {

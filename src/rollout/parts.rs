@@ -63,7 +63,7 @@ pub fn share(rollout: &Rollout) -> Percent {
 }
 
 /// The revision that counts as the latest: the new one once it has taken over.
-fn in_service(rollout: &Rollout) -> u64 {
+pub(super) fn in_service(rollout: &Rollout) -> u64 {
     match (rollout.stage, rollout.stable) {
         (Stage::Completed, _) | (_, None) => rollout.revision,
         (_, Some(stable)) => stable,

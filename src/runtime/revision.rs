@@ -340,6 +340,11 @@ impl RevisionCell {
         self.cpu_ns.load(Ordering::Relaxed)
     }
 
+    /// Whether there is something that requests can be sent to.
+    pub(super) fn is_deployed(&self) -> bool {
+        self.state.lock().deployment.is_some()
+    }
+
     /// Whoever waits for tasks, or for their end, looks again.
     pub(super) fn has_turned(&self) {
         self.turned.notify_waiters();

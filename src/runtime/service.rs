@@ -27,6 +27,8 @@ const MOST_MOVES: usize = 16;
 pub struct Pick {
     /// The revision that takes it and no other, because its route is that of a tag.
     pub only: Option<u64>,
+    /// The revision that takes it if it is ready, because of what the request carries.
+    pub preferred: Option<u64>,
     /// The point of its client on the circle that the shares divide.
     pub point: Option<u32>,
 }
@@ -111,6 +113,12 @@ impl ServiceCell {
         self.revisions.lock().get(&number).cloned()
     }
 
+    /// The same if it can take requests now.
+    fn find_ready(&self, number: u64) -> Option<Arc<RevisionCell>> {
+        let is_ready = !self.wanted.lock().unready.contains(&number);
+        self.find(number).filter(|revision| is_ready && revision.is_deployed())
+    }
+
     /// Every revision, by number, those included that finish their requests.
     pub fn revisions(&self) -> Vec<Arc<RevisionCell>> {
         let revisions = self.revisions.lock();
@@ -169,6 +177,9 @@ impl ServiceCell {
     pub fn choose(&self, pick: Pick) -> Result<Arc<RevisionCell>, Refusal> {
         if let Some(only) = pick.only {
             return self.find(only).ok_or(Refusal::NotReady);
+        }
+        if let Some(ready) = pick.preferred.and_then(|number| self.find_ready(number)) {
+            return Ok(ready);
         }
         let split = self.split.load();
         let chosen = match (split.only(), pick.point) {

@@ -22,6 +22,8 @@ pub(super) const RATE_REQUESTS: RangeInclusive<u32> = 1..=1_000_000;
 /// Header fields say it in whole seconds; over a day it is a quota, not a rate.
 pub(super) const RATE_PER: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
+/// The value of a header field or cookie that a request is known by.
+pub(super) const MARK_VALUE: usize = 256;
 /// Under a minute a cookie keeps nobody; browsers keep none for longer than 400 days.
 pub(super) const AFFINITY_TTL: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(400 * 24 * 3_600);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::problem::Problem;
 use super::reader::{Shape, Spot, Table};
 use super::tree::Tree;
-use super::{bounds, values};
+use super::{bounds, steering, values};
 use crate::model::{Alarm, Breaker, DeployPolicy, Percent, Strategy, TrafficTarget};
 
 pub(super) const DEPLOY: Shape = Shape {
@@ -46,7 +46,7 @@ const ALARM: Shape = Shape {
 };
 
 pub(super) const TARGET: Shape = Shape {
-    keys: &["revision", "latest", "percent", "tag"],
+    keys: &["revision", "latest", "percent", "tag", "header", "cookie"],
     slips: &[
         ("revisionName", "did you mean `revision`? It is a number"),
         ("latestRevision", "did you mean `latest`?"),
@@ -176,12 +176,14 @@ fn target(spot: &Spot<'_>, table: &mut Table<'_, '_>) -> Option<TrafficTarget> {
             name.map_err(|(message, hint)| spot.problem(message).hint(hint))
         })
         .some();
+    let header = steering::read_mark(table, "header");
+    let cookie = steering::read_mark(table, "cookie");
     if latest == revision.is_some() {
         let message = "name either a `revision` or the `latest`";
         table.report(spot.problem(message).hint(TARGET.example));
         return None;
     }
-    Some(TrafficTarget { revision, percent, tag })
+    Some(TrafficTarget { revision, percent, tag, header, cookie })
 }
 
 fn check_traffic(table: &mut Table<'_, '_>, all: &Spot<'_>, targets: &[TrafficTarget]) {

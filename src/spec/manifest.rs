@@ -8,8 +8,8 @@ use registry::Reference;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Adjust, Affinity, DeployPolicy, Health, Limits, Mark, Name, Percent, Probe, QueueBounds, Route,
-    Scale, ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl, TrafficTarget,
+    Adjust, Affinity, DeployPolicy, Health, Limits, Name, Percent, Probe, QueueBounds, Route,
+    Scale, ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl, Threshold, TrafficTarget,
     UpstreamPolicy, duration,
 };
 
@@ -222,8 +222,8 @@ fn scaling_json(scale: &Scale, scaling: &ScalePolicies, schedule: &[ScheduledBou
 fn step_json(step: &Step) -> Value {
     let mut table = json!({ "metric": step.metric.as_str() });
     let (key, mark) = match step.mark {
-        Mark::Above(mark) => ("above", mark),
-        Mark::Below(mark) => ("below", mark),
+        Threshold::Above(mark) => ("above", mark),
+        Threshold::Below(mark) => ("below", mark),
     };
     table[key] = mark.into();
     let (key, amount) = match step.adjust {
@@ -304,6 +304,11 @@ fn target_json(target: &TrafficTarget) -> Value {
     }
     if let Some(tag) = &target.tag {
         table["tag"] = tag.as_str().into();
+    }
+    for (key, mark) in [("header", &target.header), ("cookie", &target.cookie)] {
+        if let Some(mark) = mark {
+            table[key] = json!(mark);
+        }
     }
     table
 }

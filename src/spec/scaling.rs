@@ -7,8 +7,8 @@ use super::reader::{Shape, Spot, Table};
 use super::tree::Tree;
 use super::{bounds, values};
 use crate::model::{
-    Adjust, Cron, InvalidCron, Mark, Metric, Scale, ScalePolicies, ScheduledBounds, Step, Targets,
-    Zone, duration,
+    Adjust, Cron, InvalidCron, Metric, Scale, ScalePolicies, ScheduledBounds, Step, Targets,
+    Threshold, Zone, duration,
 };
 
 const TARGET: Shape = Shape {
@@ -151,8 +151,8 @@ fn read_step(table: &mut Table<'_, '_>) -> Option<Step> {
         table.report(problem.hint(STEP.example));
     }
     let mark = |spot: &Spot<'_>| values::integer(spot, bounds::MARK);
-    let above = table.read("above", mark).some().map(Mark::Above);
-    let below = table.read("below", mark).some().map(Mark::Below);
+    let above = table.read("above", mark).some().map(Threshold::Above);
+    let below = table.read("below", mark).some().map(Threshold::Below);
     let marks = one_of(table, &["above", "below"]);
     let tasks = |spot: &Spot<'_>| values::integer(spot, bounds::STEP);
     let more = |spot: &Spot<'_>| values::integer(spot, bounds::STEP_PERCENT);
@@ -167,8 +167,8 @@ fn read_step(table: &mut Table<'_, '_>) -> Option<Step> {
     let does = one_of(table, &["add", "remove", "add_percent", "remove_percent", "set"]);
     let (mark, adjust) = (above.or(below)?, adjusts.into_iter().flatten().next()?);
     let wrong_way = match (mark, adjust) {
-        (Mark::Above(_), Adjust::Remove(_) | Adjust::RemovePercent(_)) => Some("fewer"),
-        (Mark::Below(_), Adjust::Add(_) | Adjust::AddPercent(_)) => Some("more"),
+        (Threshold::Above(_), Adjust::Remove(_) | Adjust::RemovePercent(_)) => Some("fewer"),
+        (Threshold::Below(_), Adjust::Add(_) | Adjust::AddPercent(_)) => Some("more"),
         _ => None,
     };
     if let Some(which) = wrong_way {

@@ -1,10 +1,10 @@
-//! `affinity` of a service.
+//! `affinity` of a service, and the marks of its `traffic`.
 
 use super::problem::Problem;
 use super::reader::{Shape, Spot, Table};
 use super::tree::Tree;
 use super::{bounds, values};
-use crate::model::{Affinity, Token};
+use crate::model::{Affinity, Mark, Token};
 
 pub(super) const AFFINITY_HINT: &str = "write `affinity = { cookie = \"wharf-affinity\" }`, \
      `affinity = { header = \"x-user\" }` or `affinity = \"client\"`";
@@ -18,6 +18,33 @@ const AFFINITY: Shape = Shape {
     ],
     example: AFFINITY_HINT,
 };
+
+const MARK: Shape = Shape {
+    keys: &["name", "value"],
+    slips: &[("exact", "did you mean `value`?"), ("key", "did you mean `name`?")],
+    example: "write `header = { name = \"x-canary\", value = \"1\" }`",
+};
+
+/// Reads a header field or cookie that sends a request to a revision.
+pub(super) fn read_mark(table: &mut Table<'_, '_>, key: &str) -> Option<Mark> {
+    let mut table = table.table(key, Some(&MARK))?;
+    if table.get("name").is_none() {
+        let missing = table.spot().problem("it has no `name`");
+        table.report(missing.hint(MARK.example));
+    }
+    let name = table.read("name", token).some();
+    let value = table.read("value", |spot| {
+        let text = values::text(spot)?;
+        let allowed = |b: u8| b.is_ascii_graphic() && !b"\",;\\".contains(&b);
+        match text.len() <= bounds::MARK_VALUE && text.bytes().all(allowed) {
+            true => Ok(text.into()),
+            false => Err(spot
+                .problem("a value has at most 256 visible ASCII characters, without `\",;\\`")
+                .hint("write a word such as \"1\", or leave it out for any value")),
+        }
+    });
+    Some(Mark { name: name?, value: value.some() })
+}
 
 /// Reads what keeps the requests of one client together.
 pub(super) fn read_affinity(table: &mut Table<'_, '_>) -> Option<Affinity> {

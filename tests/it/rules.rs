@@ -1,6 +1,7 @@
 //! Rules of routes: what is refused, what is let pass, and what clients are told.
 
 mod admission;
+mod marks;
 mod affinity;
 mod expectations;
 mod node;

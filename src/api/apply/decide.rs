@@ -430,12 +430,8 @@ fn describe_traffic(traffic: &[TrafficTarget]) -> String {
     if traffic.is_empty() {
         return "→ all to the latest revision".to_owned();
     }
-    let targets = traffic.iter().map(|target| {
-        let revision = target.revision.map_or("latest".to_owned(), |number| number.to_string());
-        let tag = target.tag.as_ref().map_or(String::new(), |tag| format!(" as {tag}"));
-        format!("{revision} {}{tag}", target.percent)
-    });
-    format!("→ {}", targets.collect::<Vec<_>>().join(", "))
+    let targets: Vec<String> = traffic.iter().map(ToString::to_string).collect();
+    format!("→ {}", targets.join(", "))
 }
 
 fn describe_scaling(before: &Service, after: &Service) -> Vec<String> {

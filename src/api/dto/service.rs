@@ -181,6 +181,10 @@ pub struct ServiceDetail {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<Object>)]
     pub rules: Vec<model::Route>,
+    /// How its owner splits the traffic, as in the manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub traffic: Vec<model::TrafficTarget>,
     /// What keeps the requests of one client together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]

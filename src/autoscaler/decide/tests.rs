@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Adjust, Mark, Targets};
+use crate::model::{Adjust, Targets, Threshold};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const CONCURRENCY: u32 = 10;
@@ -160,8 +160,8 @@ fn cooldowns_are_kept_in_both_directions() {
 fn a_step_is_taken_once_in_a_window() {
     let step = |mark, adjust| Step { metric: Metric::Rps, mark, adjust };
     let steps = vec![
-        step(Mark::Above(50), Adjust::Add(2)),
-        step(Mark::Below(10), Adjust::RemovePercent(50)),
+        step(Threshold::Above(50), Adjust::Add(2)),
+        step(Threshold::Below(10), Adjust::RemovePercent(50)),
     ];
     let policies = ScalePolicies { steps, ..ScalePolicies::default() };
     let mut sim = Sim::new(policies, 1);

@@ -7,6 +7,7 @@
 
 mod rate;
 mod affinity;
+mod marks;
 mod cookie;
 
 use http::header::{ALLOW, CONTENT_LENGTH};
@@ -15,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Response};
 
 use crate::clock;
 use crate::model::{Code, RouteRules};
-use crate::runtime::LiveRules;
+use crate::runtime::{LiveRules, Pick};
 
 use super::failure::Failure;
 use super::origin::Origin;
@@ -25,8 +26,8 @@ use super::origin::Origin;
 pub(super) struct Passed {
     /// The largest body that it may have.
     pub(super) most_body: u64,
-    /// The point of its client, where requests of one client are kept together.
-    pub(super) point: Option<u32>,
+    /// Where the service sends it, as far as the request says so.
+    pub(super) pick: Pick,
     /// What its response has to say.
     fields: HeaderMap,
 }
@@ -39,7 +40,8 @@ impl Passed {
         head: &Parts,
         origin: &Origin,
     ) -> Result<Self, Failure> {
-        let mut passed = Self { most_body: u64::MAX, point: None, fields: HeaderMap::new() };
+        let mut passed =
+            Self { most_body: u64::MAX, pick: Pick::default(), fields: HeaderMap::new() };
         let Some(live) = rules else { return Ok(passed) };
         let rules = &live.rules;
         check_client(rules, origin)?;
@@ -52,8 +54,10 @@ impl Passed {
             let standings = live.limits.take(origin.client.ip(), clock::now());
             rate::check(&rules.rate, &standings, &mut passed.fields)?;
         }
+        passed.pick.preferred = marks::revision(&live.steering.marked, &head.headers);
         if let Some(affinity) = &live.steering.affinity {
-            passed.point = affinity::point(affinity, &live.path, head, origin, &mut passed.fields);
+            passed.pick.point =
+                affinity::point(affinity, &live.path, head, origin, &mut passed.fields);
         }
         Ok(passed)
     }

@@ -57,8 +57,8 @@ fn old_revisions_go_and_those_in_use_stay() {
     let mut service = now.services["hello"].clone();
     service.deploy.keep = 2;
     service.traffic = vec![
-        crate::model::TrafficTarget { revision: None, percent: Percent::whole(99), tag: None },
-        crate::model::TrafficTarget { revision: Some(2), percent: Percent::whole(1), tag: None },
+        crate::model::TrafficTarget::share(None, Percent::whole(99)),
+        crate::model::TrafficTarget::share(Some(2), Percent::whole(1)),
     ];
     now.services.insert(name("hello"), service.clone());
     for revision in 2..=6 {

@@ -342,3 +342,19 @@ fn mistakes_in_affinity_are_found() {
         assert!(hint(&found).contains(said), "{affinity}: {found}");
     }
 }
+
+#[test]
+fn mistakes_in_marks_of_traffic_are_found() {
+    for (mark, path, said) in [
+        ("header = 'x'", "header", "header = { name = \"x-canary\""),
+        ("header = { value = '1' }", "header", "header = { name = \"x-canary\""),
+        ("cookie = { name = 'a b' }", "cookie.name", "a name such as"),
+        ("cookie = { name = 'a', value = 'x;y' }", "cookie.value", "leave it out for any value"),
+        ("cookie = { name = 'a', exact = 'x' }", "cookie.exact", "did you mean `value`?"),
+    ] {
+        let text = format!("[service.a]\ntraffic = [{{ latest = true, percent = 100, {mark} }}]");
+        let found = problem(&text, Format::Toml);
+        assert_eq!(found.path, format!("service.a.traffic[0].{path}"), "{mark}");
+        assert!(hint(&found).contains(said), "{mark}: {found}");
+    }
+}

@@ -9,7 +9,7 @@ use super::*;
 use crate::model::{
     self, Adjust, Affinity, DeployPolicy, Ejection, Health, HostHeader, Mark, Methods, Metric,
     Networks, Percent, Probe, RateKey, RateLimit, Retry, Route, RoutePattern, RouteRules,
-    ScalePolicies, ScheduledBounds, Step, Targets, Token, TrafficTarget, UpstreamPolicy,
+    ScalePolicies, ScheduledBounds, Step, Targets, Threshold, Token, TrafficTarget, UpstreamPolicy,
 };
 
 fn names() -> impl Strategy<Value = Name> {
@@ -84,19 +84,28 @@ fn deploys() -> impl Strategy<Value = DeployPolicy> {
 }
 
 fn traffic() -> impl Strategy<Value = Vec<TrafficTarget>> {
-    let two = (percents(), 1u64..9, prop::option::of(names())).prop_map(|(percent, n, tag)| {
-        let latest = TrafficTarget { revision: None, percent: percent.rest(), tag: None };
-        vec![latest, TrafficTarget { revision: Some(n), percent, tag }]
+    let mark = || {
+        let value = prop::option::of("[a-z0-9=!]{0,9}").prop_map(|value| value.map(Into::into));
+        prop::option::of((tokens(), value).prop_map(|(name, value)| Mark { name, value }))
+    };
+    let target = (percents(), 1u64..9, prop::option::of(names()), (mark(), mark()));
+    let two = target.prop_map(|(percent, n, tag, marks)| {
+        let latest = TrafficTarget::share(None, percent.rest());
+        let (header, cookie) = marks;
+        vec![latest, TrafficTarget { revision: Some(n), percent, tag, header, cookie }]
     });
     prop_oneof![Just(Vec::new()), two]
 }
 
+fn tokens() -> impl Strategy<Value = Token> {
+    "[A-Za-z0-9_-]{1,9}".prop_map(|text| text.parse().expect("a token"))
+}
+
 fn affinities() -> impl Strategy<Value = Option<Affinity>> {
-    let token = || "[A-Za-z0-9_-]{1,9}".prop_map(|text| text.parse::<Token>().expect("a token"));
     prop::option::of(prop_oneof![
         Just(Affinity::Client),
-        token().prop_map(Affinity::Header),
-        (token(), 60u64..=400 * 24 * 3_600)
+        tokens().prop_map(Affinity::Header),
+        (tokens(), 60u64..=400 * 24 * 3_600)
             .prop_map(|(name, ttl)| { Affinity::Cookie { name, ttl: Duration::from_secs(ttl) } }),
     ])
 }
@@ -195,7 +204,7 @@ fn steps() -> impl Strategy<Value = Step> {
     (metric, any::<bool>(), 1u32..1_000, 0usize..3, 1u32..100).prop_map(
         |(metric, above, mark, kind, amount)| Step {
             metric,
-            mark: if above { Mark::Above(mark) } else { Mark::Below(mark) },
+            mark: if above { Threshold::Above(mark) } else { Threshold::Below(mark) },
             adjust: match (kind, above) {
                 (0, true) => Adjust::Add(amount),
                 (0, false) => Adjust::Remove(amount),
