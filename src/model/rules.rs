@@ -50,6 +50,9 @@ pub struct RouteRules {
     /// The largest request body, where that is less than the task takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_body: Option<ByteSize>,
+    /// Whether its responses are compressed for clients that take it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compress: bool,
 }
 
 impl RouteRules {
@@ -196,6 +199,7 @@ impl fmt::Display for RouteRules {
         }
         parts.extend(self.rate.iter().map(|rate| format!("rate {rate}")));
         parts.extend(self.request_body.map(|most| format!("request body {most}")));
+        parts.extend(self.compress.then(|| "compress".to_owned()));
         f.write_str(&parts.join(" · "))
     }
 }
@@ -250,11 +254,12 @@ mod tests {
             "allow": ["10.0.0.0/8", "::1/128"],
             "rate": [{ "requests": 5, "per": "1m", "burst": 2, "by": "client" }],
             "request_body": "1MiB",
+            "compress": true,
         });
         let route: Route = serde_json::from_value(ruled.clone()).expect("a route");
         assert_eq!(serde_json::to_value(&route).expect("JSON"), ruled);
         let said = "methods GET, PURGE, HEAD · allow 10.0.0.0/8 ::1/128 · \
-                    rate 5 per 1m, at once 2, by client · request body 1MiB";
+                    rate 5 per 1m, at once 2, by client · request body 1MiB · compress";
         assert_eq!(route.rules.to_string(), said);
     }
 

@@ -174,7 +174,7 @@ impl Serve for Front {
             field.or_insert_with(|| strict_transport(max_age));
         }
         exchange.set_status(reply.status());
-        reply.map(|body| ResponseBody::new(body, exchange))
+        ResponseBody::of(reply, exchange)
     }
 
     fn stalled(body: &ResponseBody) {

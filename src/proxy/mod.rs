@@ -18,6 +18,7 @@ mod headers;
 mod rules;
 mod request_body;
 mod response_body;
+mod forwarded;
 mod upstream;
 mod failure;
 mod problem;

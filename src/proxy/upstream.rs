@@ -16,6 +16,7 @@ use crate::telemetry::Exchange;
 use crate::upstream::{Outgoing, Sent, Tunnel, UpstreamCell};
 
 use super::admit::Admitted;
+use super::forwarded::Forwarded;
 use super::headers;
 use super::origin::Origin;
 use super::request_body::RequestBody;
@@ -109,7 +110,8 @@ impl Passage<'_> {
             error.code
         })?;
         exchange.sent_to(Some(answer.server));
-        let mut response = answer.response.map(Content::Upstream);
+        let forwarded = |body| Content::Upstream(Forwarded::new(body, Arc::clone(exchange)));
+        let mut response = answer.response.map(forwarded);
         headers::for_client(response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(tunnel), Some(client), Some(protocol)) = (answer.tunnel, client, protocol)

@@ -20,7 +20,7 @@ pub(super) const BELONGS: &str =
 const HINT: &str = "write \"HOST/*\" or \"HOST/PATH/*\", such as \"hello.localhost/*\"";
 
 const ROUTE: Shape = Shape {
-    keys: &["match", "methods", "allow", "deny", "rate", "request_body"],
+    keys: &["match", "methods", "allow", "deny", "rate", "request_body", "compress"],
     slips: &[
         ("host", "did you mean `match`? Write `match = \"host/*\"`"),
         ("path", "did you mean `match`? Write `match = \"host/path/*\"`"),
@@ -29,6 +29,8 @@ const ROUTE: Shape = Shape {
         ("limit", "did you mean `rate`?"),
         ("rate_limit", "did you mean `rate`?"),
         ("max_body", "did you mean `request_body`?"),
+        ("compression", "did you mean `compress`? Write `compress = true`"),
+        ("gzip", "write `compress = true`; the client says which coding"),
         ("cidr", "write `allow = [\"10.0.0.0/8\"]` or `deny = […]`"),
     ],
     example: HINT,
@@ -103,6 +105,7 @@ fn read_rules(table: &mut Table<'_, '_>) -> RouteRules {
         deny: table.read("deny", networks).or(Networks::default()),
         rate: read_rates(table),
         request_body: table.read("request_body", |spot| values::size(spot, bounds::BODY)).some(),
+        compress: table.read("compress", values::switch).or(false),
     }
 }
 

@@ -3,6 +3,7 @@
 mod admission;
 mod marks;
 mod affinity;
+mod compression;
 mod expectations;
 mod node;
 mod node_support;

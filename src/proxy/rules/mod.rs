@@ -6,6 +6,8 @@
 //! *Invariant:* what is refused here has taken nobody's place, and its body was not asked for.
 
 mod rate;
+pub(super) mod compress;
+mod coding;
 mod affinity;
 mod marks;
 mod cookie;
@@ -18,6 +20,7 @@ use crate::clock;
 use crate::model::{Code, RouteRules};
 use crate::runtime::{LiveRules, Pick};
 
+use self::compress::Accepted;
 use super::failure::Failure;
 use super::origin::Origin;
 
@@ -28,6 +31,8 @@ pub(super) struct Passed {
     pub(super) most_body: u64,
     /// Where the service sends it, as far as the request says so.
     pub(super) pick: Pick,
+    /// How its response may be compressed, where the route compresses.
+    coding: Option<Accepted>,
     /// What its response has to say.
     fields: HeaderMap,
 }
@@ -40,8 +45,12 @@ impl Passed {
         head: &Parts,
         origin: &Origin,
     ) -> Result<Self, Failure> {
-        let mut passed =
-            Self { most_body: u64::MAX, pick: Pick::default(), fields: HeaderMap::new() };
+        let mut passed = Self {
+            most_body: u64::MAX,
+            pick: Pick::default(),
+            coding: None,
+            fields: HeaderMap::new(),
+        };
         let Some(live) = rules else { return Ok(passed) };
         let rules = &live.rules;
         check_client(rules, origin)?;
@@ -59,6 +68,7 @@ impl Passed {
             passed.pick.point =
                 affinity::point(affinity, &live.path, head, origin, &mut passed.fields);
         }
+        passed.coding = rules.compress.then(|| compress::accepted(head));
         Ok(passed)
     }
 
@@ -68,6 +78,9 @@ impl Passed {
         let headers = reply.headers_mut();
         for (name, value) in &self.fields {
             headers.append(name, value.clone());
+        }
+        if let Some(accepted) = self.coding {
+            compress::prepare(&mut reply, accepted);
         }
         reply
     }

@@ -148,13 +148,14 @@ fn rules() -> impl Strategy<Value = RouteRules> {
     let rates = prop::collection::vec(rate, 0..4);
     let body = prop::option::of((0u64..1 << 40).prop_map(ByteSize));
     let given = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
-    (methods, networks(), networks(), rates, body).prop_map(
-        move |(methods, allow, deny, rate, request_body)| RouteRules {
+    (methods, networks(), networks(), rates, body, any::<bool>()).prop_map(
+        move |(methods, allow, deny, rate, request_body, compress)| RouteRules {
             methods: Methods::try_from(given(methods)).expect("methods"),
             allow: Networks::try_from(given(allow)).expect("networks"),
             deny: Networks::try_from(given(deny)).expect("networks"),
             rate,
             request_body,
+            compress,
         },
     )
 }

@@ -184,6 +184,20 @@ impl Raw {
         }
     }
 
+    /// The next chunk of a body; `None` when it has ended as it should.
+    pub async fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.line().await.expect("a chunk's size");
+        let size = usize::from_str_radix(line.trim(), 16).expect("a chunk's size");
+        if size == 0 {
+            while !self.line().await.expect("the end of the body").is_empty() {}
+            return None;
+        }
+        assert_eq!(self.fill(size + 2).await, End::Whole, "a whole chunk");
+        let chunk = self.buffer.drain(..size).collect();
+        self.buffer.drain(..2);
+        Some(chunk)
+    }
+
     async fn chunks(&mut self, answer: &mut Answer) {
         loop {
             let Some(line) = self.line().await else { break };
