@@ -15,6 +15,10 @@ use super::window::{Means, Window};
 const MOST_CHANGES: usize = 20;
 /// How many times fewer tasks one decision leaves at least, as in Knative.
 const MOST_DOWN: u32 = 2;
+/// How full the tasks that stay would have been with the most requests at once of the last window,
+/// in tenths: the utilisation that Knative aims at. Requests that come by chance have peaks, and
+/// the next one would start again what the last one did not need.
+const MOST_FULL_TENTHS: u64 = 7;
 
 /// Why a service should have as many tasks as it should.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -268,8 +272,7 @@ impl Scaler {
         steps: &Steps,
         now_ns: u64,
     ) -> (u32, Reason) {
-        let peak = stable.peak.div_ceil(facts.concurrency.max(1)).max(1);
-        let mut least = (peak, Reason::Peak(stable.peak));
+        let mut least = (room_for(stable.peak, facts), Reason::Peak(stable.peak));
         let mut raise = |tasks: u32, reason: Reason| {
             if tasks >= least.0 {
                 least = (tasks, reason);
@@ -301,6 +304,13 @@ impl Scaler {
             (tasks.max(allowed), reason)
         }
     }
+}
+
+/// Tasks that such a peak leaves room in.
+fn room_for(peak: u32, facts: &Facts) -> u32 {
+    let places = u64::from(peak) * 10 / MOST_FULL_TENTHS;
+    let tasks = places.div_ceil(u64::from(facts.concurrency.max(1)));
+    u32::try_from(tasks.max(1)).unwrap_or(u32::MAX)
 }
 
 /// Whether `since_ns` is less than `time` ago.
@@ -352,7 +362,9 @@ pub fn why(reason: &Reason, policies: &ScalePolicies) -> String {
             format!("load rose steeply within the last {window}: none is taken away")
         }
         Reason::Step(step) => format!("step {step}"),
-        Reason::Peak(peak) => format!("{peak} requests at once was the most of late"),
+        Reason::Peak(peak) => {
+            format!("{peak} requests at once were the most of late, and fill tasks to 70%")
+        }
         Reason::OutCooldown => "more are wanted, but some were added a short while ago".to_owned(),
         Reason::InCooldown => "fewer would do, but the number changed a short while ago".to_owned(),
         Reason::Deploying => {

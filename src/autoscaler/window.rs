@@ -14,6 +14,8 @@ pub struct Window {
     began_ns: u64,
     /// Up to when the levels are counted.
     counted_ns: u64,
+    /// Up to when the CPU time is known.
+    told_ns: u64,
     load: u32,
     memory_bytes: u64,
 }
@@ -25,7 +27,7 @@ struct Bucket {
     load_s: f64,
     peak: u32,
     requests: u32,
-    cpu_ns: u64,
+    cpu_s: f64,
     memory_byte_s: f64,
 }
 
@@ -51,7 +53,14 @@ impl Window {
         // One more for the second that has begun.
         let seconds = length.as_secs().max(1) as usize + 1;
         let buckets = vec![Bucket::default(); seconds].into_boxed_slice();
-        Self { buckets, began_ns: now_ns, counted_ns: now_ns, load: 0, memory_bytes: 0 }
+        Self {
+            buckets,
+            began_ns: now_ns,
+            counted_ns: now_ns,
+            told_ns: now_ns,
+            load: 0,
+            memory_bytes: 0,
+        }
     }
 
     /// From now on so many requests are served or wait.
@@ -67,11 +76,14 @@ impl Window {
         self.bucket(self.counted_ns / SECOND_NS).requests += 1;
     }
 
-    /// Guests have used so much CPU time since this was said last, and hold so much memory.
+    /// Guests have used so much CPU time since this was said last, evenly as far as is known, and
+    /// hold so much memory.
     pub fn set_usage(&mut self, now_ns: u64, cpu_ns: u64, memory_bytes: u64) {
         self.count_until(now_ns);
         self.memory_bytes = memory_bytes;
-        self.bucket(self.counted_ns / SECOND_NS).cpu_ns += cpu_ns;
+        let cores = cpu_ns as f64 / now_ns.saturating_sub(self.told_ns).max(1) as f64;
+        self.spread(self.told_ns, now_ns, |bucket, part_s| bucket.cpu_s += cores * part_s);
+        self.told_ns = self.told_ns.max(now_ns);
     }
 
     /// Means over the last `span`, or since the window began if that is less: `None` before it
@@ -90,7 +102,7 @@ impl Window {
             sum.load += bucket.load_s;
             sum.peak = sum.peak.max(bucket.peak);
             sum.rps += f64::from(bucket.requests);
-            sum.cores += bucket.cpu_ns as f64 / SECOND_NS as f64;
+            sum.cores += bucket.cpu_s;
             sum.memory_bytes += bucket.memory_byte_s;
         }
         let Means { load, peak, rps, cores, memory_bytes } = sum;
@@ -104,20 +116,26 @@ impl Window {
     }
 
     fn count_until(&mut self, now_ns: u64) {
-        let kept_ns = self.buckets.len() as u64 * SECOND_NS;
-        let mut from_ns = self.counted_ns.max(now_ns.saturating_sub(kept_ns));
         let (load, memory) = (self.load, self.memory_bytes);
+        self.spread(self.counted_ns, now_ns, |bucket, part_s| {
+            bucket.load_s += f64::from(load) * part_s;
+            bucket.peak = bucket.peak.max(load);
+            bucket.memory_byte_s += memory as f64 * part_s;
+        });
+        self.counted_ns = self.counted_ns.max(now_ns);
+    }
+
+    /// Adds to every bucket of a time, of which the buckets hold the end.
+    fn spread(&mut self, from_ns: u64, now_ns: u64, add: impl Fn(&mut Bucket, f64)) {
+        let kept_ns = self.buckets.len() as u64 * SECOND_NS;
+        let mut from_ns = from_ns.max(now_ns.saturating_sub(kept_ns));
         while from_ns < now_ns {
             let second = from_ns / SECOND_NS;
             let until_ns = ((second + 1) * SECOND_NS).min(now_ns);
             let part_s = (until_ns - from_ns) as f64 / SECOND_NS as f64;
-            let bucket = self.bucket(second);
-            bucket.load_s += f64::from(load) * part_s;
-            bucket.peak = bucket.peak.max(load);
-            bucket.memory_byte_s += memory as f64 * part_s;
+            add(self.bucket(second), part_s);
             from_ns = until_ns;
         }
-        self.counted_ns = self.counted_ns.max(now_ns);
     }
 
     fn bucket(&mut self, second: u64) -> &mut Bucket {
@@ -174,6 +192,20 @@ mod tests {
         assert!((means.load - 1.0).abs() < 1e-9, "{means:?}");
         assert!((means.memory_bytes - 1_000.0).abs() < 1e-6, "{means:?}");
         assert_eq!((means.rps, means.cores, means.peak), (0.0, 0.0, 1));
+    }
+
+    #[test]
+    fn cpu_time_counts_when_it_was_used_and_not_when_it_was_told() {
+        let mut window = Window::new(seconds(60), 0);
+        for second in 1..=20 {
+            // A little late, each time.
+            window.set_usage(second * 1_000 * MS + 3 * MS, 500 * MS, 0);
+        }
+        for span in [1, 2, 6, 60] {
+            let cores = window.means(seconds(span)).expect("seen").cores;
+            assert!(span == 1 || (cores - 0.5).abs() < 0.01, "{span}: {cores}");
+            assert!(cores <= 0.51, "{span}: {cores}");
+        }
     }
 
     #[test]

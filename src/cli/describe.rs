@@ -167,8 +167,12 @@ impl Page {
     }
 
     fn scaling(&mut self, scaling: &Scaling) {
-        let (revision, desired, why) = (scaling.revision, scaling.desired, &scaling.why);
-        self.line("scaling", &format!("revision {revision}: {desired} tasks: {why}"));
+        let (revision, why) = (scaling.revision, &scaling.why);
+        let tasks = match scaling.desired {
+            1 => "1 task".to_owned(),
+            many => format!("{many} tasks"),
+        };
+        self.line("scaling", &format!("revision {revision}: {tasks}: {why}"));
         for input in &scaling.inputs {
             let (stable, burst, target) = (input.stable, input.burst, input.target);
             let text = format!("{stable:.1} · burst {burst:.1} · target {target:.1} for each");

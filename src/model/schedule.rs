@@ -6,8 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::civil::date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
-use jiff::{Timestamp, Zoned};
+use jiff::{Span, Timestamp, Zoned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Scale;
@@ -49,8 +50,8 @@ pub enum InvalidCron {
     /// A field cannot be read.
     #[error("not a cron pattern: {0}")]
     Pattern(String),
-    /// There is no such day.
-    #[error("it never happens")]
+    /// There is no such day, or next to never.
+    #[error("it does not happen within four years")]
     Never,
 }
 
@@ -96,8 +97,6 @@ impl FromStr for Cron {
     type Err = InvalidCron;
 
     fn from_str(text: &str) -> Result<Self, InvalidCron> {
-        /// From where the first time is looked for: any moment would do.
-        const SOME_MOMENT_MS: u64 = 1_700_000_000_000;
         if text.chars().count() > Self::MOST_CHARS {
             return Err(InvalidCron::TooLong);
         }
@@ -107,9 +106,21 @@ impl FromStr for Cron {
         }
         let cron = Self(fields.join(" "));
         pattern(&cron.0).map_err(|error| InvalidCron::Pattern(error.to_string()))?;
-        let (_, next) = cron.around(&Zone::default(), SOME_MOMENT_MS);
-        next.map(|_| cron).ok_or(InvalidCron::Never)
+        // A search for what never happens would go on for thousands of years.
+        match happens(&fields[2..]) {
+            true => Ok(cron),
+            false => Err(InvalidCron::Never),
+        }
     }
+}
+
+/// Whether any day of four years in a row is one of these days, months and days of the week.
+fn happens(days: &[&str]) -> bool {
+    let Ok(pattern) = pattern(&format!("* * {}", days.join(" "))) else { return false };
+    let first = date(2024, 1, 1);
+    let all = first.series(Span::new().days(1)).take_while(|day| day.year() < 2028);
+    let mut noons = all.filter_map(|day| day.at(12, 0, 0, 0).to_zoned(TimeZone::UTC).ok());
+    noons.any(|noon| pattern.is_time_matching(&noon).unwrap_or(false))
 }
 
 impl Zone {
@@ -252,7 +263,7 @@ mod tests {
             ("0 8 * *", "4 fields"),
             ("0 8 ? * MON-FRI *", "6 fields"),
             ("61 8 * * *", "not a cron pattern"),
-            ("0 0 30 2 *", "never"),
+            ("0 0 30 2 *", "four years"),
             ("0 8 * * NODAY", "not a cron pattern"),
         ] {
             let error = bad.parse::<Cron>().expect_err(bad).to_string();

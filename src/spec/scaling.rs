@@ -246,8 +246,12 @@ fn cron(spot: &Spot<'_>) -> Result<Cron, Problem> {
 fn zone(spot: &Spot<'_>) -> Result<Zone, Problem> {
     let text = values::text(spot)?;
     text.parse().map_err(|error: crate::model::UnknownZone| {
+        // Those that begin alike: there are hundreds of zones, and may be thousands of mistakes.
         let names = Zone::names();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let first = |name: &str| name.chars().next().map(|c| c.to_ascii_lowercase());
+        let is_like =
+            |name: &&str| first(name) == first(text) && name.len().abs_diff(text.len()) < 4;
+        let names: Vec<&str> = names.iter().map(String::as_str).filter(is_like).collect();
         let hint = match hints::nearest(text, &names) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "write a name such as \"Europe/Berlin\" or \"UTC\"".to_owned(),

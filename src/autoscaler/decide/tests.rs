@@ -90,11 +90,11 @@ fn a_step_of_fifty_times_is_followed_within_the_second() {
 }
 
 #[test]
-fn a_service_whose_load_ends_goes_down_with_the_window_and_never_by_more_than_half() {
+fn a_service_whose_load_ends_goes_down_after_the_window_and_never_by_more_than_half() {
     let tasks = Sim::new(in_flight(7), 1).run(300, |second| if second < 120 { 200 } else { 0 });
     assert!(tasks[70..120].iter().all(|tasks| *tasks == 29), "{tasks:?}");
-    // Twenty were needed at once within the last minute.
-    assert!(tasks[120..178].iter().all(|tasks| *tasks >= 20), "{tasks:?}");
+    // Within the last minute there were two hundred at once.
+    assert!(tasks[120..178].iter().all(|tasks| *tasks == 29), "{tasks:?}");
     let down = tasks[120..].windows(2);
     assert!(down.into_iter().all(|pair| pair[1] <= pair[0] && pair[1] >= pair[0] / 2));
     assert_eq!(tasks[190], 1);
@@ -128,8 +128,8 @@ fn load_that_comes_and_goes_has_no_more_than_a_window_of_surplus() {
     let had: f64 = tasks.iter().map(|tasks| f64::from(*tasks)).sum();
     let needed: f64 = (0..3_000).map(|second| f64::from(oracle(pulses, second))).sum();
     assert!(had / needed < 1.2, "{}", had / needed);
-    // Up at once, and down along the average, ten times.
-    assert!(changes(&tasks) <= 10 * 16, "{}", changes(&tasks));
+    // Up at once, and down by halves, ten times.
+    assert!(changes(&tasks) <= 10 * 8, "{}", changes(&tasks));
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn mistakes_in_policies_are_explained() {
         ("schedule = [{ cron = '0 8 * * *' }]", "changes nothing", "min = 4"),
         ("schedule = [{ cron = '0 8 * *', min = 1 }]", "4 fields", "MINUTE HOUR"),
         ("schedule = [{ cron = '0 8 ? * * 2026', min = 1 }]", "6 fields", "the year of AWS"),
-        ("schedule = [{ cron = '0 0 31 2 *', min = 1 }]", "never happens", "a day that"),
+        ("schedule = [{ cron = '0 0 31 2 *', min = 1 }]", "four years", "a day that"),
         (
             "schedule = [{ cron = '0 8 * * *', zone = 'Europe/Brelin', min = 1 }]",
             "no time zone",
