@@ -41,12 +41,12 @@ lint: setup-build ## Check format, clippy, documentation and, if cargo-deny is t
 	fi
 	$(MAKE) wasm-tasks-lint
 
-bench: bench-peers bench-p1 bench-p2 bench-p5 bench-p9 bench-p14 ## Measure every figure (see docs/benchmarks.md)
+bench: bench-peers bench-p1 bench-p2 bench-p5 bench-p9 bench-p13 bench-p14 ## Measure every figure (see docs/benchmarks.md)
 
 bench-peers: setup-build ## Build the programs that figures are compared with
 	$(CARGO) install wasmtime-cli@48.0.8 --locked --root target/peers
 
-bench-p1 bench-p2 bench-p5 bench-p9 bench-p14: setup-build wasm-tasks
+bench-p1 bench-p2 bench-p5 bench-p9 bench-p13 bench-p14: setup-build wasm-tasks
 	$(CARGO) build $(PROFILE)
 	$(CARGO) bench --profile release --bench $(@:bench-%=%) -- $(BENCH_ARGS)
 
