@@ -121,6 +121,16 @@ impl SqliteStore {
         Ok(Self { shared, queue: Some(queue), writer: Some(writer), ticker })
     }
 
+    /// Finishes the writes that were handed over and releases the file, for another process. What
+    /// is asked for afterwards is refused; reads see what was there last.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.send(Command::Close { reply }).await.is_ok() {
+            // Without an answer the writer has died, and released the file while it unwound.
+            let _ = closed.await;
+        }
+    }
+
     async fn submit(&self, work: Work) -> Result<Done, Error> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Job(Job { work, reply })).await?;

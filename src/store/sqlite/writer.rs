@@ -34,6 +34,8 @@ pub(super) enum Command {
     Compact { before: Revision, reply: oneshot::Sender<Result<(), Error>> },
     /// Try to recover from a failure of the disk.
     Heal,
+    /// Write what is waiting, release the file, and end.
+    Close { reply: oneshot::Sender<()> },
 }
 
 /// A write and who waits for it.
@@ -76,8 +78,18 @@ impl<L: Log> Writer<L> {
         Self { shared, log, dead, broken: false }
     }
 
-    /// Works until nobody can send commands any more.
+    /// Works until nobody can send commands any more, or it is told to end.
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let closing = self.work(&mut commands);
+        // Another process may have the file from now on.
+        drop((self, commands));
+        if let Some(reply) = closing {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Who is to be told that the file is released, if somebody asked for it.
+    fn work(&mut self, commands: &mut mpsc::Receiver<Command>) -> Option<oneshot::Sender<()>> {
         while let Some(first) = commands.blocking_recv() {
             let mut jobs = Vec::new();
             let mut next = Some(first);
@@ -92,11 +104,16 @@ impl<L: Log> Writer<L> {
                     Command::Heal => {
                         self.heal();
                     }
+                    Command::Close { reply } => {
+                        self.write_all(jobs);
+                        return Some(reply);
+                    }
                 }
                 next = if jobs.len() < GROUP_MAX { commands.try_recv().ok() } else { None };
             }
             self.write_all(jobs);
         }
+        None
     }
 
     /// Writes a group in one transaction, or, when there is no room for all of it, one by one:
