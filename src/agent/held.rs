@@ -183,7 +183,7 @@ impl Held {
         service.withdraw();
         tokio::spawn(async move {
             service.drained().await;
-            forget(&*parts.store, &grant).await;
+            forget(&*parts.store, &grant.node, &grant.service).await;
             parts.table.forget(&service);
             let _ = tokio::task::spawn_blocking(move || parts.release_unused()).await;
         });

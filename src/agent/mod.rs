@@ -75,11 +75,21 @@ pub struct AgentParts {
     pub routes: Arc<Routes>,
     /// The images that grants name, by service.
     pub granted: Arc<Mutex<HashMap<Name, Vec<Digest>>>>,
+    /// Revisions whose compiled code was found missing: of one agent after the other.
+    pub broken: Broken,
+    /// Given when this process is not, or not any more, the one that decides what is kept.
+    pub until: Shutdown,
 }
+
+/// Names of revisions that have to be prepared again.
+pub type Broken = Arc<tokio::sync::Mutex<mpsc::Receiver<(Name, u64)>>>;
 
 impl AgentParts {
     /// Lets go of every image that no grant names and no service runs.
     fn release_unused(&self) {
+        if self.until.has_begun() {
+            return;
+        }
         let mut in_use: HashSet<Digest> = self.granted.lock().values().flatten().copied().collect();
         let revisions = self.table.all().into_iter().flat_map(|service| service.revisions());
         let deployments = revisions.filter_map(|revision| revision.view().deployment);
@@ -91,8 +101,6 @@ impl AgentParts {
 /// The agent of a node.
 pub struct Agent {
     parts: AgentParts,
-    /// Revisions whose compiled code was found missing.
-    broken: mpsc::Receiver<(Name, u64)>,
     preparing: Arc<Semaphore>,
     held: HashMap<Name, Held>,
     upstreams: Upstreams,
@@ -104,20 +112,18 @@ pub struct Agent {
 
 impl Agent {
     /// An agent that holds nothing yet, and the word that the routes of all grants are in force.
-    pub fn new(
-        parts: AgentParts,
-        broken: mpsc::Receiver<(Name, u64)>,
-    ) -> (Self, oneshot::Receiver<()>) {
+    pub fn new(parts: AgentParts) -> (Self, oneshot::Receiver<()>) {
         let preparing = Arc::new(Semaphore::new(PREPARED_AT_ONCE));
         let (listed, routed) = oneshot::channel();
         let (held, said) = (HashMap::new(), BTreeMap::new());
         let upstreams = Upstreams::new(parts.upstreams.clone(), Arc::clone(&parts.routes));
         let listed = Some(listed);
-        (Self { parts, broken, preparing, held, upstreams, said, listed }, routed)
+        (Self { parts, preparing, held, upstreams, said, listed }, routed)
     }
 
     /// Registers the node, then follows its grants until the signal is given.
-    pub async fn run(mut self, shutdown: Shutdown) {
+    pub async fn run(mut self) {
+        let shutdown = self.parts.until.clone();
         while !shutdown.has_begun() {
             let Some(result) = shutdown.unless_begun(self.follow()).await else { break };
             if let Err(error) = result {
@@ -149,12 +155,18 @@ impl Agent {
         }
         if let Some(listed) = self.listed.take() {
             let _ = listed.send(());
+            // Services that were deleted, and whose requests an earlier agent waited for.
+            for service in std::mem::take(&mut self.said).into_keys() {
+                report::forget(&*self.parts.store, &self.parts.node.id, &service).await;
+            }
             let parts = self.parts.clone();
             tokio::task::spawn_blocking(move || {
                 parts.images.recall();
                 parts.release_unused();
             });
         }
+        let broken = Arc::clone(&self.parts.broken);
+        let mut broken = broken.lock().await;
         loop {
             tokio::select! {
                 change = grants.next() => match change? {
@@ -162,7 +174,7 @@ impl Agent {
                     Change::Gone(service) => self.withdraw(&service),
                 },
                 change = feed.next() => self.upstreams.take(change?),
-                Some((service, revision)) = self.broken.recv() => {
+                Some((service, revision)) = broken.recv() => {
                     if let Some(held) = self.held.get_mut(&service) {
                         held.prepare_again(revision);
                     }

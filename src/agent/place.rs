@@ -92,6 +92,17 @@ impl Place {
         }
     }
 
+    /// Goes on with what an earlier agent of this process put in force, if it is the same.
+    pub(super) fn resume(&self) -> bool {
+        let terms = self.terms.lock();
+        let Some(deployed) = self.cell.view().deployment else { return false };
+        let is_same = deployed.definition == self.definition;
+        if is_same {
+            self.cell.rescale(Arc::new(self.deployment(deployed.component, &terms)));
+        }
+        is_same
+    }
+
     /// What would be in force on the terms of the moment.
     pub(super) fn planned(&self, component: Digest) -> Deployment {
         self.deployment(component, &self.terms.lock())

@@ -125,6 +125,9 @@ impl Preparer {
         if !self.reporter.was_ready(&self.place) {
             return false;
         }
+        if self.place.resume() {
+            return true;
+        }
         let component = self.parts.images.component(&self.place.definition.manifest);
         let Some(component) = component.filter(|it| self.parts.compiler.is_compiled(it)) else {
             return false;

@@ -233,11 +233,11 @@ fn tasks(status: &GrantStatus) -> Vec<(u64, u32)> {
 
 /// Removes what was said about a grant that is gone. What was said about a later grant of the
 /// same service stays: the service may have come back while this one's requests were waited for.
-pub(super) async fn forget(store: &dyn Store, grant: &Grant) {
-    let delete = Op::delete(keys::status(grant.node.as_str(), grant.service.as_str()));
-    let gone = Cond::Absent(keys::grant(grant.node.as_str(), grant.service.as_str()));
+pub(super) async fn forget(store: &dyn Store, node: &NodeId, service: &Name) {
+    let delete = Op::delete(keys::status(node.as_str(), service.as_str()));
+    let gone = Cond::Absent(keys::grant(node.as_str(), service.as_str()));
     if let Err(error) = store.txn(Txn::of(vec![delete]).when(gone)).await {
-        tracing::warn!(service = %grant.service, %error, "the report could not be removed");
+        tracing::warn!(%service, %error, "the report could not be removed");
     }
 }
 

@@ -104,6 +104,8 @@ impl Upstreams {
         let found = self.table.get(&name);
         let before = found.as_ref().map(|cell| cell.upstream());
         if before.as_ref() == Some(&upstream) {
+            // An agent that begins anew finds what the one before has left, but not its probers.
+            self.ask(found);
             return;
         }
         let cell = match found {
@@ -119,8 +121,16 @@ impl Upstreams {
         };
         routes::update_upstream(&self.routes, before.as_deref(), Some(&upstream), &cell);
         self.probers.remove(&name);
+        self.ask(Some(cell));
+    }
+
+    /// Asks the servers of an upstream whether they are well, if nobody does.
+    fn ask(&mut self, cell: Option<Arc<UpstreamCell>>) {
+        let Some(cell) = cell.filter(|cell| !self.probers.contains_key(cell.name())) else {
+            return;
+        };
         if let Some(prober) = Prober::start(&cell) {
-            self.probers.insert(name, prober);
+            self.probers.insert(cell.name().clone(), prober);
         }
     }
 

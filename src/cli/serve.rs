@@ -3,14 +3,20 @@
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
+use clap::builder::FalseyValueParser;
+use listenfd::ListenFd;
 use registry::ClientConfig;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::NodeConfig;
+use crate::listener::{Inherited, Role};
 use crate::model::NodeId;
 use crate::runtime::ResetPolicy;
 use crate::server;
@@ -23,7 +29,7 @@ use super::output::say;
 use super::told::Told;
 
 /// How long blocking work, such as a compilation, may still run once the node has stopped.
-const LAST_WORK: std::time::Duration = std::time::Duration::from_secs(2);
+const LAST_WORK: Duration = Duration::from_secs(2);
 /// The exit code of a process that a second signal ended, as shells write an interrupt.
 const INTERRUPTED: i32 = 130;
 
@@ -33,6 +39,7 @@ Examples:
   wharf serve
   wharf serve --listen 0.0.0.0:80 --data-dir /var/lib/wharf
   wharf serve --listen 0.0.0.0:80 --tls-listen 0.0.0.0:443 --tls-dir /etc/wharf/tls --https-redirect
+  wharf serve --take-over --data-dir /var/lib/wharf
   wharf serve --listen 127.0.0.1:0 --api-listen 127.0.0.1:0 --ready-file ready.json")]
 pub(super) struct Args {
     /// Where the load balancer listens; port 0 takes a free one
@@ -61,6 +68,13 @@ pub(super) struct Args {
     /// repeated
     #[arg(long = "api-host", value_name = "NAME")]
     api_hosts: Vec<String>,
+    /// Take over from the node that serves from the same data folder: its sockets, then its state.
+    /// No connection is refused. Without such a node this one starts as usual
+    #[arg(long, env = "WHARF_TAKE_OVER", value_parser = FalseyValueParser::new())]
+    take_over: bool,
+    /// How long another process may take to take over from this one; then this one goes on
+    #[arg(long, value_parser = args::time, default_value = "60s", value_name = "TIME")]
+    take_over_wait: Duration,
     #[command(flatten)]
     data: DataDir,
     /// Write `{"http": …, "https": …, "api": …, "pid": …}` to this file once the node serves
@@ -137,7 +151,12 @@ fn access_target(text: &str) -> Result<AccessTarget, String> {
 /// Runs a node.
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     start_logging(&args)?;
-    let config = configure(args)?;
+    // Before there is any other thread: it takes the variables that name the sockets away.
+    let inherited = handed_over()?;
+    let successor = std::env::current_exe().ok().map(|program| {
+        std::iter::once(program.into_os_string()).chain(std::env::args_os().skip(1)).collect()
+    });
+    let config = NodeConfig { inherited: Arc::new(inherited), successor, ..configure(args)? };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("wharf-io")
         .enable_all()
@@ -146,7 +165,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let result = runtime.block_on(async {
         stop_on_signals(shutdown.clone())?;
-        server::serve(config, shutdown).await.map_err(|error| {
+        let upgrades = upgrade_on_signal()?;
+        server::serve(config, shutdown, upgrades).await.map_err(|error| {
             let hint = error.hint();
             let told = Told::new(format!("{:#}", anyhow::Error::new(error)));
             match hint {
@@ -192,7 +212,26 @@ fn configure(args: Args) -> anyhow::Result<NodeConfig> {
         reset: args.reset,
         access_log: args.access_log,
         registry,
+        remote_api: args.allow_remote_api,
+        inherited: Arc::default(),
+        take_over: args.take_over,
+        take_over_wait: args.take_over_wait,
+        successor: None,
     })
+}
+
+/// The sockets that a service manager has opened (sd_listen_fds(3)).
+fn handed_over() -> anyhow::Result<Inherited> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut given = ListenFd::from_env();
+    let sockets = (0..given.len()).map(|index| {
+        let role = names.next().and_then(Role::named);
+        Ok(given.take_tcp_listener(index)?.map(|socket| (role, socket)))
+    });
+    let sockets: io::Result<Vec<_>> = sockets.filter_map(Result::transpose).collect();
+    let sockets = sockets.context("a socket of the service manager cannot be used")?;
+    Ok(Inherited::of_manager(sockets))
 }
 
 fn start_logging(args: &Args) -> anyhow::Result<()> {
@@ -231,6 +270,20 @@ fn stop_on_signals(shutdown: Shutdown) -> anyhow::Result<()> {
         std::process::exit(INTERRUPTED);
     });
     Ok(())
+}
+
+/// Each SIGUSR2 starts the program anew, to take over.
+fn upgrade_on_signal() -> anyhow::Result<mpsc::Receiver<()>> {
+    let failed = "the node cannot listen for signals";
+    let mut replace = signal(SignalKind::user_defined2()).context(failed)?;
+    let (told, upgrades) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while replace.recv().await.is_some() {
+            // One that waits already is as good.
+            let _ = told.try_send(());
+        }
+    });
+    Ok(upgrades)
 }
 
 #[cfg(test)]

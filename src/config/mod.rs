@@ -1,10 +1,12 @@
 //! What a node is told when it starts.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::listener::Networks;
+use crate::listener::{Inherited, Networks};
 use crate::model::NodeId;
 use crate::runtime::ResetPolicy;
 use crate::telemetry::AccessTarget;
@@ -33,6 +35,16 @@ pub struct NodeConfig {
     pub access_log: AccessTarget,
     /// How registries are talked to.
     pub registry: registry::ClientConfig,
+    /// Whether the API may listen where other machines reach it.
+    pub remote_api: bool,
+    /// Listening sockets that a service manager has opened.
+    pub inherited: Arc<Inherited>,
+    /// Whether to take over from a process that serves from the same folder.
+    pub take_over: bool,
+    /// How long another process may take to take over from this one.
+    pub take_over_wait: Duration,
+    /// The program and its arguments that take over when the node is told to replace itself.
+    pub successor: Option<Vec<OsString>>,
 }
 
 /// How clients reach the load balancer, besides cleartext.

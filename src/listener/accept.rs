@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::shutdown::Shutdown;
 
 use super::connection::Connection;
 use super::entrance::Entrance;
-use super::{Bounds, Networks, Serve};
+use super::{Bounds, Inherited, Networks, Role, Serve};
 
 /// How long accepting pauses when the process lacks something, such as file descriptors: time
 /// for other connections to be closed.
@@ -34,6 +35,7 @@ pub struct Listener {
 }
 
 struct Socket {
+    role: Role,
     inner: TcpListener,
     entrance: Entrance,
 }
@@ -51,8 +53,24 @@ struct Shared<S> {
 impl Listener {
     /// Takes the address, for cleartext.
     pub async fn bind(address: SocketAddr, bounds: Bounds) -> io::Result<Self> {
-        let socket = Socket::bind(address, Entrance::default()).await?;
-        Ok(Self { sockets: vec![socket], announced_by: Arc::default(), bounds })
+        Self::inherit(&Inherited::default(), Role::Http, address, bounds).await
+    }
+
+    /// The same with a socket that another process has opened, if there is one for this.
+    pub async fn inherit(
+        inherited: &Inherited,
+        role: Role,
+        address: SocketAddr,
+        bounds: Bounds,
+    ) -> io::Result<Self> {
+        let inner = inherited.bind(role, address).await?;
+        Ok(Self::over(role, inner, bounds))
+    }
+
+    /// The same with a socket that listens already.
+    pub fn over(role: Role, inner: TcpListener, bounds: Bounds) -> Self {
+        let socket = Socket { role, inner, entrance: Entrance::default() };
+        Self { sockets: vec![socket], announced_by: Arc::default(), bounds }
     }
 
     /// The same, where each connection of these senders begins with a header of the PROXY protocol
@@ -68,20 +86,30 @@ impl Listener {
     /// Takes another address, for TLS, and returns it.
     pub async fn bind_tls(
         &mut self,
+        inherited: &Inherited,
         address: SocketAddr,
         config: Arc<ServerConfig>,
     ) -> io::Result<SocketAddr> {
         let announced_by = Arc::clone(&self.announced_by);
         let entrance = Entrance { announced_by, tls: Some(config) };
-        let socket = Socket::bind(address, entrance).await?;
-        let address = socket.inner.local_addr()?;
-        self.sockets.push(socket);
+        let inner = inherited.bind(Role::Https, address).await?;
+        let address = inner.local_addr()?;
+        self.sockets.push(Socket { role: Role::Https, inner, entrance });
         Ok(address)
     }
 
     /// The address that was taken for cleartext.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.sockets[0].inner.local_addr()
+    }
+
+    /// The same sockets once more, for another process, or for a listener after this.
+    pub fn sockets(&self) -> io::Result<Vec<(Role, std::net::TcpListener)>> {
+        let again = |socket: &Socket| {
+            let inner = socket.inner.as_fd().try_clone_to_owned()?;
+            Ok((socket.role, inner.into()))
+        };
+        self.sockets.iter().map(again).collect()
     }
 
     /// Serves until the signal is given, then lets requests under way finish. `stop` stops those
@@ -113,10 +141,6 @@ impl<S> Shared<S> {
 }
 
 impl Socket {
-    async fn bind(address: SocketAddr, entrance: Entrance) -> io::Result<Self> {
-        Ok(Self { inner: TcpListener::bind(address).await?, entrance })
-    }
-
     async fn run<S: Serve>(&self, shared: &Shared<S>) {
         let Shared { places, shutdown, .. } = shared;
         while let Some(place) = shutdown.unless_begun(places.clone().acquire_owned()).await {
@@ -127,7 +151,10 @@ impl Socket {
                 Err(error) => pause_after(&error).await,
             }
         }
-        self.serve_backlog(shared);
+        // Whoever goes on with the socket goes on with those who wait in it.
+        if !shutdown.is_replaced() {
+            self.serve_backlog(shared);
+        }
     }
 
     /// Takes what the kernel has connected already: closing the socket would reset it, and with

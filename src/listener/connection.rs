@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode, Version};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
@@ -83,11 +84,14 @@ impl<S: Serve> Connection<S> {
         let answer = service_fn(|request| {
             served.store(true, Ordering::Relaxed);
             let (service, link) = (Arc::clone(&service), link.clone());
+            let is_last = shutdown.is_replaced() && request.version() < Version::HTTP_2;
             let after = Arc::clone(&after);
             async move {
                 let mut response = service.answer(request, peer).await;
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     *after.lock() = response.extensions_mut().remove::<AfterUpgrade>();
+                } else if is_last {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response.map(|body| Taken::<S>::new(body, link)))
             }
@@ -109,7 +113,12 @@ impl<S: Serve> Connection<S> {
                 None => {
                     // Whoever has just connected has a request on the way.
                     let fresh = !served.load(Ordering::Relaxed);
-                    let grace = if fresh { FIRST_REQUEST } else { Duration::ZERO };
+                    let first = if fresh { FIRST_REQUEST } else { Duration::ZERO };
+                    // Over HTTP/2 a stream that comes too late is refused, and sent again.
+                    let grace = match shutdown.is_replaced() && !link.is_http2() {
+                        true => first.max(bounds.replaced_idle),
+                        false => first,
+                    };
                     match tokio::time::timeout(grace, connection.as_mut()).await {
                         Ok(result) => break result,
                         Err(_) => connection.as_mut().graceful_shutdown(),
@@ -123,7 +132,7 @@ impl<S: Serve> Connection<S> {
         };
         let work = after.lock().take();
         if let (Ok(()), Some(work)) = (&result, work) {
-            work.run().await;
+            let _ = cut.unless_begun(work.run()).await;
         }
         // A connection that breaks is its client's business; the exchange was logged.
         let error = result.err().and_then(|error| error.downcast::<hyper::Error>().ok());

@@ -7,6 +7,7 @@
 //! Start reading at [`Listener::run`].
 
 mod accept;
+mod inherited;
 mod entrance;
 mod proxy_header;
 mod connection;
@@ -19,6 +20,7 @@ mod upgrade;
 pub use crate::model::Networks;
 pub use accept::Listener;
 pub use connection::Refused;
+pub use inherited::{Inherited, Role};
 pub use upgrade::AfterUpgrade;
 
 use std::net::SocketAddr;
@@ -47,6 +49,9 @@ pub struct Bounds {
     pub http2_idle_timeout: Duration,
     /// How long requests under way are waited for at shutdown.
     pub drain: Duration,
+    /// How long a connection without a request may stay when another process goes on with the
+    /// sockets. Its next answer closes it, so that no request meets a closing connection.
+    pub replaced_idle: Duration,
 }
 
 impl Default for Bounds {
@@ -58,6 +63,7 @@ impl Default for Bounds {
             idle_timeout: Duration::from_secs(30),
             http2_idle_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(30),
+            replaced_idle: Duration::from_secs(10),
         }
     }
 }

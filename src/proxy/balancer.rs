@@ -1,10 +1,10 @@
 //! The load balancer: a listener with the front door behind it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use crate::listener::{Bounds, Listener};
+use crate::listener::{Bounds, Inherited, Listener, Role};
 use crate::runtime::{Routes, Runtime};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{AccessLog, Unparsed};
@@ -29,6 +29,8 @@ pub struct ProxyError {
 pub struct ProxyParts {
     /// Where it listens for cleartext; port 0 takes a free one.
     pub address: SocketAddr,
+    /// Sockets that listen already.
+    pub inherited: Arc<Inherited>,
     /// What it grants its clients.
     pub bounds: Bounds,
     /// TLS, and whom to believe.
@@ -54,12 +56,13 @@ impl Proxy {
     pub async fn bind(mut parts: ProxyParts) -> Result<Self, ProxyError> {
         let (address, bounds) = (parts.address, parts.bounds.clone());
         let failed = |address, tls| move |source| ProxyError { address, tls, source };
-        let listener = Listener::bind(address, bounds).await.map_err(failed(address, false))?;
+        let listener = Listener::inherit(&parts.inherited, Role::Http, address, bounds).await;
+        let listener = listener.map_err(failed(address, false))?;
         let http = listener.local_addr().map_err(failed(address, false))?;
         let mut listener = listener.expect_proxy_headers(parts.edge.proxy_protocol.clone());
         let mut https = None;
         if let Some(TlsListen { address, config }) = parts.edge.tls.clone() {
-            let bound = listener.bind_tls(address, config).await;
+            let bound = listener.bind_tls(&parts.inherited, address, config).await;
             https = Some(bound.map_err(failed(address, true))?);
         }
         parts.edge.know_port(https);
@@ -74,6 +77,11 @@ impl Proxy {
     /// The address that was taken for TLS.
     pub fn https(&self) -> Option<SocketAddr> {
         self.https
+    }
+
+    /// Its sockets once more, for another process.
+    pub fn sockets(&self) -> io::Result<Vec<(Role, TcpListener)>> {
+        self.listener.sockets()
     }
 
     /// Counters of what was no request.

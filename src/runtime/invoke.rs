@@ -1,6 +1,6 @@
 //! One request in one fresh instance.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -230,8 +230,12 @@ async fn run_instance(
         guest.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
     };
     let mut in_transit = None;
-    let driven = drive(call, head, terms, reply, &mut in_transit);
-    let (code, detail) = match instance.slot.unless_stopped(driven).await {
+    let driven = {
+        // Pinned here, so that it is not moved once more: it is large.
+        let driven = pin!(drive(call, head, terms, reply, &mut in_transit));
+        instance.slot.unless_stopped(driven).await
+    };
+    let (code, detail) = match driven {
         Some(Driven::Answered) => return Ok(()),
         Some(Driven::Failed(error)) => classify(&error, instance.store.data().memory.denied()),
         Some(Driven::Broken(code)) => (code, code.title().to_owned()),

@@ -276,6 +276,12 @@ impl RevisionCell {
         }
     }
 
+    /// Whether nothing is on its way that requests would have to wait for.
+    pub fn is_settled(&self) -> bool {
+        let state = self.state.lock();
+        !state.expected && !matches!(state.component, Component::Loading)
+    }
+
     /// Completes when it has tasks, or when it has none.
     pub async fn until_awake(&self, awake: bool) {
         loop {

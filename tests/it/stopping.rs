@@ -1,4 +1,8 @@
 //! Stopping in order: out of the routes, then until nothing is in flight or the time is over.
 
+mod activation;
 mod caps;
+mod failed;
+mod hand_over;
 mod node;
+mod successor;

@@ -105,6 +105,7 @@ impl Front {
         let log = AccessLog::open(&AccessTarget::File(access_log.clone())).expect("a log");
         let proxy = Proxy::bind(ProxyParts {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            inherited: Arc::default(),
             bounds: config,
             edge,
             routes: routes.clone(),

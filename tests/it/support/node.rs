@@ -27,11 +27,14 @@ pub struct Setup {
     pub args: Vec<String>,
     /// What the shell's `ulimit` is told before, such as `-n 64`.
     pub ulimit: Option<String>,
+    /// Another file than the binary under test, with the same in it.
+    pub program: Option<PathBuf>,
 }
 
 impl Setup {
     pub fn with(args: &[&str]) -> Self {
-        Self { args: args.iter().map(|&arg| arg.to_owned()).collect(), ulimit: None }
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        Self { args, ..Self::default() }
     }
 
     /// The same under a limit.
@@ -90,6 +93,9 @@ impl Node {
         let log = std::fs::File::options().create(true).append(true).open(self.path("node.log"));
         let mut command = serve_command(&self.data());
         command.arg("--ready-file").arg(&ready).args(&self.setup.args);
+        if let Some(program) = &self.setup.program {
+            command = run_as(program, &command);
+        }
         if let Some(ulimit) = &self.setup.ulimit {
             command = limited(ulimit, &command);
         }
@@ -132,12 +138,17 @@ impl Node {
         }
     }
 
+    /// Waits until the process has ended by itself.
+    pub fn wait_end(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        wait_for("the node's end", || child.try_wait().expect("a child")).code()
+    }
+
     /// Asks the node to stop and waits until it has.
     pub fn stop(&mut self) -> Option<i32> {
-        let mut child = self.child.take()?;
-        let pid = rustix::process::Pid::from_child(&child);
+        let pid = rustix::process::Pid::from_child(self.child.as_ref()?);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a child");
-        wait_for("the node's end", || child.try_wait().expect("a child")).code()
+        self.wait_end()
     }
 
     /// Runs a command of the CLI against this node, in its folder.
@@ -235,15 +246,25 @@ pub fn serve_on(listen: &str, api: &str, data: &Path) -> Command {
 fn limited(ulimit: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(format!("ulimit {ulimit} && exec \"$@\"")).arg("sh");
-    shell.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
+    shell.arg(command.get_program());
+    with_args_and_env(shell, command)
+}
+
+/// The same command with another program.
+fn run_as(program: &Path, command: &Command) -> Command {
+    with_args_and_env(Command::new(program), command)
+}
+
+fn with_args_and_env(mut to: Command, from: &Command) -> Command {
+    to.args(from.get_args());
+    for (name, value) in from.get_envs() {
         match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
+            Some(value) => to.env(name, value),
+            None => to.env_remove(name),
         };
     }
-    shell.stdin(Stdio::null()).stdout(Stdio::null());
-    shell
+    to.stdin(Stdio::null()).stdout(Stdio::null());
+    to
 }
 
 /// Runs a command that must end by itself.

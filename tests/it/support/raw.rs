@@ -77,8 +77,13 @@ pub struct Raw {
 
 impl Raw {
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = within("a connection", TcpStream::connect(address)).await;
-        Self { stream: stream.expect("a connection"), buffer: Vec::new() }
+        Self::try_connect(address).await.expect("a connection")
+    }
+
+    /// The same, where it may be refused.
+    pub async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = within("a connection", TcpStream::connect(address)).await?;
+        Ok(Self { stream, buffer: Vec::new() })
     }
 
     /// A connection whose own buffers are small, so that a reader that stops is felt soon.

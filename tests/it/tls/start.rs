@@ -22,7 +22,7 @@ async fn a_node_serves_tls_and_takes_up_new_certificates() {
     let dir = tempfile::tempdir().expect("a folder");
     let (old, new) = (Pair::for_names(&["env.test"]), Pair::for_names(&["env.test"]));
     let (certificate, key) = old.write(dir.path(), "env");
-    let setup = Setup { args: arguments(&certificate, &key).to_vec(), ulimit: None };
+    let setup = Setup { args: arguments(&certificate, &key).to_vec(), ..Setup::default() };
     let mut node = Node::start_with(setup);
     let address = ready(&node)["https"].as_str().expect("https").parse().expect("an address");
     let stream = shake_hands(address, "env.test", tls_client(&[&old], &[])).await;
