@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -15,10 +19,17 @@ use super::process::{self, Server};
 /// The program, which cargo builds along with the benches.
 const WHARF: &str = env!("CARGO_BIN_EXE_wharf");
 
+/// How long another process may take to take over.
+const REPLACE_TIME: Duration = Duration::from_secs(60);
+/// How often it is looked whether it has.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// A node that runs. It is killed, and its folder removed, when this is dropped.
 pub(crate) struct Node {
     server: Server,
     ready: Ready,
+    /// The process that serves: the one that was started, or one that has taken over since.
+    pid: AtomicU32,
     folder: TempDir,
 }
 
@@ -26,6 +37,7 @@ pub(crate) struct Node {
 struct Ready {
     http: SocketAddr,
     api: SocketAddr,
+    pid: u32,
 }
 
 /// What a node says of itself at the moment.
@@ -53,8 +65,9 @@ impl Node {
         command.arg("--ready-file").arg(&ready_file);
         command.arg("--data-dir").arg(folder.path().join("data"));
         let mut server = Server::start(&mut command, core)?;
-        let ready = server.wait_for(&ready_file, |text| serde_json::from_str(text).ok())?;
-        Ok(Self { server, ready, folder })
+        let ready: Ready = server.wait_for(&ready_file, |text| serde_json::from_str(text).ok())?;
+        let pid = AtomicU32::new(ready.pid);
+        Ok(Self { server, ready, pid, folder })
     }
 
     /// Starts a node that serves `hello` with the limits of a manifest that names none.
@@ -101,7 +114,24 @@ impl Node {
 
     /// The process id.
     pub(crate) fn id(&self) -> u32 {
-        self.server.id()
+        self.pid.load(Relaxed)
+    }
+
+    /// Lets another process take over, and waits until it serves.
+    pub(crate) fn replace(&self) -> anyhow::Result<()> {
+        let old = self.id();
+        kill_process(process_of(old)?, Signal::USR2)?;
+        let deadline = Instant::now() + REPLACE_TIME;
+        loop {
+            let text = std::fs::read_to_string(self.folder.path().join("ready.json"));
+            let ready = text.ok().and_then(|text| serde_json::from_str::<Ready>(&text).ok());
+            if let Some(Ready { pid, .. }) = ready.filter(|ready| ready.pid != old) {
+                self.pid.store(pid, Relaxed);
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "nobody took over: {}", self.server.said());
+            sleep(LOOK_INTERVAL);
+        }
     }
 
     /// Where it answers requests.
@@ -114,6 +144,19 @@ impl Node {
         let api = format!("http://{}", self.ready.api);
         process::output_of(Path::new(WHARF), ["--api", api.as_str()].iter().chain(args))
     }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // The process that was started is killed with its server.
+        if let (true, Ok(heir)) = (self.id() != self.server.id(), process_of(self.id())) {
+            let _ = kill_process(heir, Signal::KILL);
+        }
+    }
+}
+
+fn process_of(pid: u32) -> anyhow::Result<Pid> {
+    Pid::from_raw(i32::try_from(pid)?).context("no process has the id 0")
 }
 
 /// What `wharf --version` says.

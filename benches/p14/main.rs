@@ -1,8 +1,9 @@
-//! P14: deployments under load without a failed request.
+//! P14: deployments, and restarts by hand-over, under load without a failed request.
 //!
 //! Three services take mixed traffic at 60 % of what the machine serves: kept connections, new
 //! ones, streamed bodies, and one request in a hundred that takes two seconds. Meanwhile they are
-//! deployed twenty times by all five strategies, and five deployments are aborted. Then a version
+//! deployed twenty times by all five strategies, five deployments are aborted, and five times the
+//! process of the node is replaced by another, as for an upgrade of the binary. Then a version
 //! that traps on every request is deployed as a canary, and rolled back by its alarm.
 //!
 //! Every response is checked: its status, its body, and that it is not of a version older than
@@ -27,6 +28,8 @@ use traffic::Traffic;
 const DEPLOYMENTS: u64 = 20;
 /// Deployments that are aborted on their way.
 const ABORTED: u64 = 5;
+/// Times that another process takes over from the node.
+const RESTARTS: u64 = 5;
 /// The share of the version that traps, in percent.
 const CANARY_PERCENT: u64 = 5;
 /// Load, as a share of what was measured at first.
@@ -51,8 +54,10 @@ fn bench(options: &Options) -> anyhow::Result<Report> {
     traffic.wait_for(steady);
     traffic.deploying(true);
     let events = DEPLOYMENTS + ABORTED;
+    let mut failures = Failures::default();
     for event in 1..=events {
-        if event % (events / ABORTED) == 0 {
+        let is_abort = event % (events / ABORTED) == 0;
+        if is_abort {
             driver.abort(event + 1)?;
         } else {
             driver.deploy(event + 1, strategy(event))?;
@@ -60,16 +65,16 @@ fn bench(options: &Options) -> anyhow::Result<Report> {
         }
         eprintln!("{event} of {events}: {} requests, {} failed", traffic.count(), traffic.failed());
         traffic.wait_for(steady + rest * event / events);
+        failures.attribute(&traffic, if is_abort { Phase::Abort } else { Phase::Deployment });
+        if event % (events / RESTARTS) == 0 {
+            node.replace()?;
+            eprintln!("another process serves: {} failed", traffic.failed());
+            // The old one ends meanwhile, and what it took the longest for.
+            traffic.wait_for(traffic.count() + rest / events);
+            failures.attribute(&traffic, Phase::Restart);
+        }
     }
-    let (requests, failed) = (traffic.count(), traffic.failed());
-    report.require(
-        failed == 0,
-        format!(
-            "{failed} of {requests} requests failed over {DEPLOYMENTS} deployments and {ABORTED} \
-             that were aborted{}",
-            traffic.first_failure()
-        ),
-    );
+    failures.require_none(&traffic, &mut report);
     traffic.deploying(false);
     rollback(&driver, &traffic, &mut report)?;
     let (steady, during) = runtime.block_on(traffic.end());
@@ -82,6 +87,44 @@ fn bench(options: &Options) -> anyhow::Result<Report> {
     ));
     report.fact(format!("load: {rate:.0} requests/s, 60 % of {most:.0}"));
     Ok(report)
+}
+
+/// What was done when requests failed. One that took long may have begun in the phase before.
+#[derive(Clone, Copy)]
+enum Phase {
+    Deployment,
+    Abort,
+    Restart,
+}
+
+/// Requests that failed, by phase.
+#[derive(Default)]
+struct Failures {
+    by_phase: [u64; 3],
+    seen: u64,
+}
+
+impl Failures {
+    /// What failed since the last phase failed in this one.
+    fn attribute(&mut self, traffic: &Traffic, phase: Phase) {
+        let failed = traffic.failed();
+        self.by_phase[phase as usize] += failed - self.seen;
+        self.seen = failed;
+    }
+
+    fn require_none(&self, traffic: &Traffic, report: &mut Report) {
+        let (requests, failed) = (traffic.count(), traffic.failed());
+        let [deployments, aborts, restarts] = self.by_phase;
+        report.require(
+            failed == 0,
+            format!(
+                "{failed} of {requests} requests failed: {deployments} over {DEPLOYMENTS} \
+                 deployments, {aborts} over {ABORTED} that were aborted, {restarts} over \
+                 {RESTARTS} restarts by hand-over{}",
+                traffic.first_failure()
+            ),
+        );
+    }
 }
 
 fn strategy(event: u64) -> &'static str {
