@@ -15,8 +15,13 @@ mkdir -p "$data"
 rm -f "$ready"
 "$wharf" serve --listen "$listen" --api-listen "$api" --data-dir "$data" --ready-file "$ready" &
 node=$!
-trap 'kill -TERM $node 2>/dev/null || true; wait $node 2>/dev/null || true' EXIT
-trap 'exit 0' INT TERM
+# Ctrl-C reaches script and node, and a second signal would keep the node from finishing what it
+# has: so nobody is told twice. The node is waited for until it has ended, whatever interrupts that.
+told=
+await_node() { while kill -0 $node 2>/dev/null; do wait $node 2>/dev/null || true; done; }
+trap '[ -n "$told" ] || kill -TERM $node 2>/dev/null || true; await_node' EXIT
+trap 'told=1; exit 0' INT
+trap 'exit 0' TERM
 
 for _ in $(seq 100); do
 	[ -e "$ready" ] && break
