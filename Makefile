@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run run-check build test lint bench setup setup-build setup-test clean
+.PHONY: help run run-check build test lint bench setup setup-build setup-test setup-bench clean
 
 include wasm-tasks/tasks.mk
 
@@ -41,12 +41,14 @@ lint: setup-build ## Check format, clippy, documentation and, if cargo-deny is t
 	fi
 	$(MAKE) wasm-tasks-lint
 
-bench: bench-peers bench-p1 bench-p2 bench-p5 bench-p9 bench-p13 bench-p14 ## Measure every figure (see docs/benchmarks.md)
+bench: bench-peers bench-p1 bench-p2 bench-p4 bench-p5 bench-p9 bench-p13 bench-p14 ## Measure every figure (see docs/benchmarks.md)
 
 bench-peers: setup-build ## Build the programs that figures are compared with
 	$(CARGO) install wasmtime-cli@48.0.8 --locked --root target/peers
 
-bench-p1 bench-p2 bench-p5 bench-p9 bench-p13 bench-p14: setup-build wasm-tasks
+bench-p4: setup-bench
+
+bench-p1 bench-p2 bench-p4 bench-p5 bench-p9 bench-p13 bench-p14: setup-build wasm-tasks
 	$(CARGO) build $(PROFILE)
 	$(CARGO) bench --profile release --bench $(@:bench-%=%) -- $(BENCH_ARGS)
 
@@ -57,6 +59,9 @@ setup-build:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-bench:
+	@scripts/setup.sh bench
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing for `build` or `test`, and says what. Needs rustup, and for Debian's
+# Installs what is missing for `build`, `test` or `bench`, and says what. Needs rustup, and for Debian's
 # packages root or sudo.
 set -euo pipefail
 
@@ -8,7 +8,7 @@ need() { # program, package
 	command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || packages+=("$2")
 }
 
-case "${1:?build or test}" in
+case "${1:?build, test or bench}" in
 build)
 	need cc gcc
 	need make make
@@ -29,6 +29,10 @@ test)
 	need npm npm
 	need python3 python3
 	python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+	;;
+bench)
+	need nginx nginx-light
+	need haproxy haproxy
 	;;
 esac
 

@@ -26,6 +26,7 @@ pub(crate) mod load;
 pub(crate) mod visits;
 pub(crate) mod node;
 pub(crate) mod peer;
+pub(crate) mod hyper_hello;
 pub(crate) mod guest;
 
 use std::process::ExitCode;

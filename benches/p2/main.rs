@@ -7,11 +7,11 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
-mod hyper_hello;
 mod instances;
 
 use std::process::ExitCode;
 
+use harness::hyper_hello::{self, HyperHello};
 use harness::load::{self, Expected, Measured};
 use harness::node::{self, Node};
 use harness::options::Options;
@@ -61,7 +61,7 @@ fn bench(options: &Options) -> anyhow::Result<Report> {
     let (server_core, load_core) = process::cores(true);
     let copy = Node::with_hello("auto", server_core)?;
     let ours = Node::with_hello("auto", server_core)?;
-    let hyper = hyper_hello::HyperHello::start(server_core)?;
+    let hyper = HyperHello::start(server_core)?;
     let live = ours.live()?;
     let component = harness::guest::hello();
     harness::guest::hello_bytes()?;

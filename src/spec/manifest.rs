@@ -184,6 +184,9 @@ impl UpstreamSpec {
         if let Some(probe) = &policy.health {
             table["health"] = probe_json(probe);
         }
+        if let Some(affinity) = &policy.affinity {
+            table["affinity"] = affinity_json(affinity);
+        }
         if let Some(ca) = &policy.ca {
             table["ca"] = ca.as_str().into();
         }

@@ -90,3 +90,31 @@ async fn a_change_of_targets_loses_no_request_and_closes_what_is_not_needed() {
     assert_eq!(node.wharf(&["delete", "up"]).ok().stdout, "upstream up is deleted\n");
     while node.get("up.test", "/").await.0 != 404 {}
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_stays_at_its_server_until_that_goes() {
+    let (a, b) = (Origin::start("a").await, Origin::start("b").await);
+    let node = node(&[a.address, b.address], "affinity = { header = \"x-user\" }");
+    let url = format!("http://{}/", node.http);
+    let client = crate::support::http_client();
+    let ask = async |user: usize| {
+        let request = client.get(&url).header("host", "up.test").header("x-user", user);
+        request.send().await.expect("an answer").text().await.expect("a body")
+    };
+    let mut servers = Vec::new();
+    for user in 0..40 {
+        let first = ask(user).await;
+        for _ in 0..3 {
+            assert_eq!(ask(user).await, first, "user {user}");
+        }
+        servers.push(first);
+    }
+    let at_a = servers.iter().filter(|server| *server == "a").count();
+    assert!((5..=35).contains(&at_a), "{at_a} of 40");
+    let (address, at_b) = (b.address, b.requests());
+    assert_eq!(at_b, 4 * (40 - at_a as u64));
+    drop(a);
+    for user in 0..40 {
+        assert_eq!(ask(user).await, "b", "{address} has everybody now");
+    }
+}

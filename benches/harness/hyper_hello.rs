@@ -15,17 +15,17 @@ use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use super::harness::guest::HELLO_BODY;
-use super::harness::load::Expected;
-use super::harness::process::{self, Server};
+use super::guest::HELLO_BODY;
+use super::load::Expected;
+use super::process::{self, Server};
 
 /// The role of the process that serves.
-pub(super) const ROLE: process::Role = ("hyper", run);
+pub(crate) const ROLE: process::Role = ("hyper", run);
 /// The variable that names the file in which the process says its address.
 const READY_FILE: &str = "BENCH_READY_FILE";
 
 /// A server that runs. It is killed when this is dropped.
-pub(super) struct HyperHello {
+pub(crate) struct HyperHello {
     server: Server,
     expected: Expected,
     _folder: TempDir,
@@ -33,7 +33,7 @@ pub(super) struct HyperHello {
 
 impl HyperHello {
     /// Starts it.
-    pub(super) fn start(core: Option<usize>) -> anyhow::Result<Self> {
+    pub(crate) fn start(core: Option<usize>) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let ready_file = folder.path().join("address");
         let mut command = process::role_command(ROLE.0)?;
@@ -44,12 +44,12 @@ impl HyperHello {
     }
 
     /// What it is asked, and answers.
-    pub(super) fn expected(&self) -> &Expected {
+    pub(crate) fn expected(&self) -> &Expected {
         &self.expected
     }
 
     /// The process id.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.server.id()
     }
 }
