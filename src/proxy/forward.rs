@@ -74,7 +74,9 @@ impl Front {
                 let (via, most_bytes, point) = (&self.via, passed.most_body, passed.pick.point);
                 let passage = Passage { cell: &cell, origin, id, via, most_bytes, point, exchange };
                 let request = Request::from_parts(head, body);
-                return Ok(passed.dress(passage.forward(request, admitted).await?));
+                // In a box of its own: the future of a request to a guest would have room for it.
+                let answered = Box::pin(passage.forward(request, admitted));
+                return Ok(passed.dress(answered.await?));
             }
         };
         exchange.for_service(service.name(), Arc::clone(service.stats()));

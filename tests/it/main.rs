@@ -7,6 +7,7 @@ mod support;
 mod cli;
 mod cli_follow;
 mod connections;
+mod floods;
 mod front_door;
 mod limits;
 mod node;
