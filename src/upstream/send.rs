@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, TE};
+use http::header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -272,8 +272,12 @@ pub(super) async fn exchange(
     }
     match connection {
         Connection::Http1 { mut connection, .. } => {
-            *request.version_mut() = Version::HTTP_11;
-            let response = connection.send(request).await?;
+            for_http1(&mut request);
+            let mut response = connection.send(request).await?;
+            if response.headers().contains_key(TRANSFER_ENCODING) {
+                // It says how long the body is, whatever else does (RFC 9112 §6.3).
+                response.headers_mut().remove(CONTENT_LENGTH);
+            }
             Ok((response, Some(connection)))
         }
         Connection::Http2(mut sender) => {
@@ -288,6 +292,15 @@ pub(super) async fn exchange(
             })?;
             Ok((response, None))
         }
+    }
+}
+
+/// hyper believes that a GET or HEAD without a length has no body, and would drop it.
+fn for_http1(request: &mut Request<Outgoing>) {
+    *request.version_mut() = Version::HTTP_11;
+    let has_body = matches!(request.body(), Outgoing::Stream { .. });
+    if has_body && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 

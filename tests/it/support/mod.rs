@@ -22,7 +22,7 @@ pub use h2::H2;
 pub use node::{
     Node, Setup, http_client, own_address, ran, serve_command, serve_on, wait_for, wharf_command,
 };
-pub use origin::{Origin, crashing, dead_address};
+pub use origin::{Origin, crashing, dead_address, saying};
 pub(crate) use programs::{DockerRegistry, skopeo};
 pub use raw::{Answer, End, Raw, eventually, within};
 pub use slow_registry::SlowRegistry;

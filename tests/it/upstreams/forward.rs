@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::support::{End, H2, Origin, Raw, eventually};
+use crate::support::{End, H2, Origin, Raw, eventually, saying};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_and_its_response_pass_as_they_are() {
@@ -133,4 +133,33 @@ async fn the_host_of_the_target_is_sent_where_that_is_asked_for() {
     let (_, text) = node.get("up.test", "/headers").await;
     assert!(text.contains(&format!("host: {}\n", origin.address)), "{text}");
     assert!(text.contains("x-forwarded-host: up.test\n"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_passes_whatever_the_method() {
+    let origin = Origin::start("one").await;
+    let node = node(&[origin.address], "");
+    let mut raw = Raw::connect(node.http).await;
+    for method in ["GET", "DELETE", "POST"] {
+        let head = format!("{method} /size HTTP/1.1\r\nhost: up.test\r\n");
+        raw.send(format!("{head}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")).await;
+        assert_eq!(raw.answer().await.expect("an answer").text(), "3", "{method}");
+        raw.send(format!("{head}content-length: 2\r\n\r\nhi")).await;
+        assert_eq!(raw.answer().await.expect("an answer").text(), "2", "{method}");
+        raw.send(format!("{head}\r\n")).await;
+        assert_eq!(raw.answer().await.expect("an answer").text(), "0", "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_lengths_of_a_response_that_of_its_chunks_counts() {
+    let reply = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n\
+                 6\r\nabcdef\r\n0\r\n\r\n";
+    let (address, serving) = saying(reply).await;
+    let node = node(&[address], "");
+    let mut raw = Raw::connect(node.http).await;
+    raw.send("GET / HTTP/1.1\r\nhost: up.test\r\n\r\n").await;
+    let answer = raw.answer().await.expect("an answer");
+    assert_eq!((answer.text().as_str(), answer.header("content-length")), ("abcdef", None));
+    serving.abort();
 }
