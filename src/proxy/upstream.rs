@@ -86,7 +86,8 @@ impl Passage<'_> {
         if via.has_passed(request.headers()) {
             return Err(Code::LoopDetected);
         }
-        let protocol = wanted_upgrade(&request);
+        // A server that leaves HTTP in the middle of a body leaves nobody who knows where it ends.
+        let protocol = wanted_upgrade(&request).filter(|_| request.body().is_end_stream());
         let (mut head, body) = request.into_parts();
         headers::for_guest(&mut head.headers, origin, &admitted.authority, id);
         head.headers.append(VIA, via.value.clone());
@@ -156,7 +157,6 @@ fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
 }
 
 async fn pass_on(tunnel: Tunnel, client: OnUpgrade, exchange: Arc<Exchange>) {
-    let Ok(client) = client.await else { return };
     let passed = tunnel.run(client).await;
     let bytes = |count: AtomicU64| usize::try_from(count.into_inner()).unwrap_or(usize::MAX);
     exchange.add_bytes_in(bytes(passed.up));

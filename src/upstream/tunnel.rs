@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio_util::sync::CancellationToken;
@@ -40,13 +41,14 @@ impl Passed {
 impl Tunnel {
     /// Passes bytes until both sides are done, one breaks, nothing moves for as long as may be, or
     /// the upstream is taken away.
-    pub async fn run(self, client: hyper::upgrade::Upgraded) -> Passed {
+    pub async fn run(self, client: OnUpgrade) -> Passed {
         let Self { connection, idle, closing, _in_flight } = self;
-        let (server, first) = connection.into_io().await;
         let passed = Passed::default();
-        let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
-        let (from_server, to_server) = tokio::io::split(server.into_inner());
         let both = async {
+            let Ok(client) = client.await else { return };
+            let (server, first) = connection.into_io().await;
+            let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
+            let (from_server, to_server) = tokio::io::split(server.into_inner());
             let up = pass(from_client, to_server, &[], &passed.up);
             let down = pass(from_server, to_client, &first, &passed.down);
             let _ = tokio::try_join!(up, down);

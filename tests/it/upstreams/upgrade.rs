@@ -62,3 +62,15 @@ async fn a_guest_cannot_take_a_websocket_and_nobody_wakes_for_it() {
         .await;
     assert_eq!(raw.answer().await.expect("an answer").status, 200, "h2c is only an offer");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_a_body_does_not_leave_http() {
+    let origin = Origin::start("one").await;
+    let node = node(&[origin.address], "");
+    let mut raw = Raw::connect(node.http).await;
+    let ask = "POST /switch HTTP/1.1\r\nhost: up.test\r\nconnection: upgrade\r\nupgrade: other\r\n";
+    raw.send(format!("{ask}content-length: 2\r\n\r\nhi")).await;
+    let answer = raw.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "nothing was asked for"));
+    eventually("it is let go", || state(&node, origin.address)["in_flight"] == 0).await;
+}
