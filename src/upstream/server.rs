@@ -44,6 +44,8 @@ pub(super) struct Server {
     outlier: Mutex<Outlier>,
     pool: Pool,
     http2: tokio::sync::Mutex<Option<Http2>>,
+    /// Whether it was offered HTTP/2 and took HTTP/1.1.
+    prefers_http1: AtomicBool,
 }
 
 /// What is counted of a server.
@@ -77,6 +79,7 @@ impl Server {
             outlier: Mutex::default(),
             pool: Pool::default(),
             http2: tokio::sync::Mutex::default(),
+            prefers_http1: AtomicBool::new(false),
         })
     }
 
@@ -93,16 +96,41 @@ impl Server {
         if self.target.scheme() == TargetScheme::Http || only_http1 {
             return self.open(policy, trust, Alpn::Http1).await;
         }
-        // One that asks for a connection opens it for all that wait.
-        let mut shared = self.http2.lock().await;
+        if self.prefers_http1() {
+            return self.open_any(policy, trust).await;
+        }
+        // One that asks for a connection opens it for all that wait, which do not wait for ever:
+        // one after the other would else find out that the server is not there.
+        let turn = tokio::time::timeout(policy.connect_timeout, self.http2.lock()).await;
+        let mut shared = turn.map_err(|_| ConnectError::Timeout(policy.connect_timeout))?;
         if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(Connection::Http2(sender.clone()));
         }
-        let opened = self.open(policy, trust, Alpn::Any).await?;
+        if self.prefers_http1() {
+            drop(shared);
+            return self.open_any(policy, trust).await;
+        }
+        let opened = self.open_any(policy, trust).await?;
         if let Connection::Http2(sender) = &opened {
             *shared = Some(sender.clone());
         }
         Ok(opened)
+    }
+
+    /// A new connection of whatever the server likes best, which is remembered.
+    async fn open_any(
+        &self,
+        policy: &UpstreamPolicy,
+        trust: &Trust,
+    ) -> Result<Connection, ConnectError> {
+        let opened = self.open(policy, trust, Alpn::Any).await?;
+        let is_http1 = matches!(opened, Connection::Http1 { .. });
+        self.prefers_http1.store(is_http1, Ordering::Relaxed);
+        Ok(opened)
+    }
+
+    fn prefers_http1(&self) -> bool {
+        self.prefers_http1.load(Ordering::Relaxed)
     }
 
     /// A new connection.

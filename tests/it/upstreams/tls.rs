@@ -1,7 +1,7 @@
 //! Servers behind TLS.
 
 use super::*;
-use crate::support::{Origin, Pair};
+use crate::support::{Origin, Pair, within};
 
 fn manifest_of(port: u16, ca: Option<&str>) -> String {
     let ca = ca.map_or(String::new(), |ca| format!("ca = '''\n{ca}'''\n"));
@@ -37,4 +37,17 @@ async fn a_server_that_nobody_vouches_for_is_not_spoken_to() {
         assert!(text.contains("upstream-unreachable"), "{text}");
     }
     assert_eq!(origin.requests(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_wait_for_a_server_that_says_nothing_wait_together() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free address");
+    let node = Node::start();
+    let lines = "connect_timeout = \"2s\"\nretry = { attempts = 0 }\n";
+    let port = silent.local_addr().expect("an address").port();
+    node.apply(&format!("{}{lines}", manifest_of(port, None)));
+    let asked = (0..60).map(|_| node.get("up.test", "/"));
+    // One after the other they would take two minutes.
+    let answers = within("all are answered", futures_util::future::join_all(asked)).await;
+    assert!(answers.iter().all(|(status, _)| *status == 502), "{answers:?}");
 }
