@@ -151,13 +151,15 @@ impl Server {
         })
     }
 
-    /// Keeps a connection whose response has ended, if it can take another request.
+    /// Keeps a connection whose response has ended, if it can take another request. One that was
+    /// opened for an upgrade goes where HTTP/2 is spoken: others would lose that by taking it.
     pub(super) fn give_back(
         self: &Arc<Self>,
         mut connection: Box<Http1>,
         cx: &mut std::task::Context<'_>,
     ) {
-        if connection.is_usable(cx) && self.pool.put(connection) {
+        let speaks_http1 = self.target.scheme() == TargetScheme::Http || self.prefers_http1();
+        if speaks_http1 && connection.is_usable(cx) && self.pool.put(connection) {
             let server = Arc::clone(self);
             tokio::spawn(async move {
                 loop {

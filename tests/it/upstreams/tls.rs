@@ -1,7 +1,7 @@
 //! Servers behind TLS.
 
 use super::*;
-use crate::support::{Origin, Pair, within};
+use crate::support::{Origin, Pair, Raw, within};
 
 fn manifest_of(port: u16, ca: Option<&str>) -> String {
     let ca = ca.map_or(String::new(), |ca| format!("ca = '''\n{ca}'''\n"));
@@ -50,4 +50,20 @@ async fn many_that_wait_for_a_server_that_says_nothing_wait_together() {
     // One after the other they would take two minutes.
     let answers = within("all are answered", futures_util::future::join_all(asked)).await;
     assert!(answers.iter().all(|(status, _)| *status == 502), "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_is_refused_leaves_others_their_http2() {
+    let pair = Pair::for_names(&["localhost"]);
+    let origin = Origin::start_tls("safe", &pair, &["h2", "http/1.1"]).await;
+    let node = Node::start();
+    node.apply(&manifest_of(origin.address.port(), Some(&pair.certificate)));
+    let mut raw = Raw::connect(node.http).await;
+    for (fields, version) in
+        [("connection: upgrade\r\nupgrade: other\r\n", "HTTP/1.1"), ("", "HTTP/2.0")]
+    {
+        raw.send(format!("GET /headers HTTP/1.1\r\nhost: up.test\r\n{fields}\r\n")).await;
+        let text = raw.answer().await.expect("an answer").text();
+        assert!(text.contains(version), "{text}");
+    }
 }
