@@ -108,6 +108,7 @@ impl Upstreams {
             self.ask(found);
             return;
         }
+        self.probers.remove(&name);
         let cell = match found {
             Some(cell) => {
                 cell.change(Arc::clone(&upstream), trust);
@@ -120,7 +121,6 @@ impl Upstreams {
             }
         };
         routes::update_upstream(&self.routes, before.as_deref(), Some(&upstream), &cell);
-        self.probers.remove(&name);
         self.ask(Some(cell));
     }
 

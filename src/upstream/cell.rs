@@ -142,6 +142,10 @@ impl UpstreamCell {
         let servers: Vec<_> = servers.collect();
         let gone = before.servers.iter().filter(|old| !servers.iter().any(|s| Arc::ptr_eq(s, old)));
         let gone: Vec<_> = gone.cloned().collect();
+        if upstream.policy.health.is_none() {
+            // Nobody would ever say that it is well again.
+            servers.iter().for_each(|server| server.healthy.store(true, Ordering::Relaxed));
+        }
         self.state.store(Arc::new(State::new(upstream, trust, servers)));
         gone.iter().for_each(|server| server.close());
     }

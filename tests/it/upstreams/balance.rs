@@ -118,3 +118,17 @@ async fn a_client_stays_at_its_server_until_that_goes() {
         assert_eq!(ask(user).await, "b", "{address} has everybody now");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_nobody_asks_any_more_counts_as_well() {
+    let (a, b) = (Origin::start("a").await, Origin::start("b").await);
+    let probe = "health = { path = \"/probe\", interval = \"100ms\", failures = 2 }";
+    let node = node(&[a.address, b.address], &format!("{probe}\neject = {{ failures = 0 }}"));
+    a.answer_with(500);
+    eventually("it is found ill", || state(&node, a.address)["state"] == "unhealthy").await;
+    node.apply(&manifest(&[a.address, b.address], ""));
+    eventually("it is back", || state(&node, a.address)["state"] == "well").await;
+    a.answer_with(200);
+    assert!(ask(&node, 60).await.iter().all(|status| *status == 200));
+    assert!(a.requests() > 0);
+}
