@@ -41,8 +41,10 @@ impl Via {
     }
 
     fn has_passed(&self, headers: &HeaderMap) -> bool {
-        let values = headers.get_all(VIA).iter();
-        values.filter_map(|value| value.to_str().ok()).any(|value| value.contains(&self.name))
+        let name = self.name.as_bytes();
+        let mut values = headers.get_all(VIA).iter();
+        // Whatever bytes a client has put before it.
+        values.any(|value| value.as_bytes().windows(name.len()).any(|part| part == name))
     }
 }
 
@@ -53,7 +55,9 @@ fn wanted_upgrade<B>(request: &Request<B>) -> Option<HeaderValue> {
         request.headers().get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let mut listed = listed.flat_map(|value| value.split(','));
     let is_meant = listed.any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    let can = request.version() == Version::HTTP_11 && !wanted.as_bytes().eq_ignore_ascii_case(H2C);
+    let mut offered = wanted.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let can = request.version() == Version::HTTP_11
+        && !offered.any(|protocol| protocol.eq_ignore_ascii_case(H2C));
     (is_meant && can).then(|| wanted.clone())
 }
 

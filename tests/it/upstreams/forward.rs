@@ -127,6 +127,19 @@ async fn a_request_that_goes_in_a_circle_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_circle_is_seen_behind_bytes_that_are_no_text() {
+    let origin = Origin::start("one").await;
+    let node = node(&[origin.address], "");
+    let (_, text) = node.get("up.test", "/headers").await;
+    let via = text.lines().find_map(|line| line.strip_prefix("via: ")).expect("a way").to_owned();
+    let mut raw = Raw::connect(node.http).await;
+    let ask = b"GET / HTTP/1.1\r\nhost: up.test\r\nvia: 1.0 \xff, ";
+    raw.send([&ask[..], via.as_bytes(), b"\r\n\r\n"].concat()).await;
+    assert_eq!(raw.answer().await.expect("an answer").status, 508);
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_host_of_the_target_is_sent_where_that_is_asked_for() {
     let origin = Origin::start("one").await;
     let node = node(&[origin.address], "host = \"target\"");

@@ -74,3 +74,18 @@ async fn a_request_with_a_body_does_not_leave_http() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "nothing was asked for"));
     eventually("it is let go", || state(&node, origin.address)["in_flight"] == 0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_is_not_offered_in_the_middle_of_things() {
+    let origin = Origin::start("one").await;
+    let node = node(&[origin.address], "");
+    let mut raw = Raw::connect(node.http).await;
+    for (offer, passes) in
+        [("other", true), ("h2c", false), ("other,H2C", false), ("h2c , other", false)]
+    {
+        let head = "GET /headers HTTP/1.1\r\nhost: up.test\r\nconnection: upgrade\r\n";
+        raw.send(format!("{head}upgrade: {offer}\r\n\r\n")).await;
+        let text = raw.answer().await.expect("an answer").text();
+        assert_eq!(text.contains("upgrade:"), passes, "{offer}: {text}");
+    }
+}
