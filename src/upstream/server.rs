@@ -164,7 +164,7 @@ impl Server {
             tokio::spawn(async move {
                 loop {
                     tokio::time::sleep(SWEEP_INTERVAL).await;
-                    if server.pool.sweep() == 0 {
+                    if !server.pool.sweep() {
                         break;
                     }
                 }
