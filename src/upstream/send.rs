@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -308,6 +308,9 @@ fn for_http1(request: &mut Request<Outgoing>) {
 fn for_http2(request: &mut Request<Outgoing>, scheme: TargetScheme) {
     let headers: &mut HeaderMap = request.headers_mut();
     let host = headers.remove(HOST);
+    // An offer to leave HTTP/1.1, which nobody takes who speaks HTTP/2 from the start.
+    headers.remove(CONNECTION);
+    headers.remove(UPGRADE);
     // Servers of gRPC insist on it, and every trailer is passed on.
     headers.insert(TE, HeaderValue::from_static("trailers"));
     let path = request.uri().path_and_query().cloned();

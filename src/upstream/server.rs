@@ -93,7 +93,8 @@ impl Server {
         if let Some(connection) = self.pool.take().await {
             return Ok(Connection::Http1 { connection, reused: true });
         }
-        if self.target.scheme() == TargetScheme::Http || only_http1 {
+        let is_h2c = self.target.scheme() == TargetScheme::H2c;
+        if self.target.scheme() == TargetScheme::Http || (only_http1 && !is_h2c) {
             return self.open(policy, trust, Alpn::Http1).await;
         }
         if self.prefers_http1() {

@@ -89,3 +89,15 @@ async fn http2_is_not_offered_in_the_middle_of_things() {
         assert_eq!(text.contains("upgrade:"), passes, "{offer}: {text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_http2_in_clear_text_is_offered_nothing_else() {
+    let origin = Origin::start("grpc").await;
+    let node = Node::start();
+    let target = format!("target = \"h2c://{}\"", origin.address);
+    node.apply(&format!("[upstream.up]\nroute = \"up.test/*\"\n{target}\n"));
+    let mut raw = Raw::connect(node.http).await;
+    raw.send(format!("GET /headers {ASK}")).await;
+    let text = raw.answer().await.expect("an answer").text();
+    assert!(text.contains("HTTP/2.0") && !text.contains("upgrade:"), "{text}");
+}
