@@ -27,6 +27,9 @@ use super::tunnel::Tunnel;
 /// sent on them, so that trying again costs nobody anything.
 const MOST_STALE: u32 = 16;
 
+/// Stands in the count of a request's frames when there was an error in place of the last one.
+const BROKE_OFF: u64 = u64::MAX;
+
 /// What a request's body may fail with.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -53,7 +56,13 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Stream { body, .. } => Pin::new(body).poll_frame(cx),
+            Self::Stream { body, passed } => {
+                let frame = Pin::new(body).poll_frame(cx);
+                if let Poll::Ready(Some(Err(_))) = frame {
+                    passed.store(BROKE_OFF, Ordering::Relaxed);
+                }
+                frame
+            }
         }
     }
 
@@ -193,8 +202,10 @@ impl UpstreamCell {
                 Ok(self.answer(response, connection, in_flight, policy).await)
             }
             Err(Unanswered { unsent, error }) => {
-                // A body that breaks off is its client's fault.
-                let body_failed = error.is_user();
+                // A body that breaks off is its client's fault. Of HTTP/2 the error only says that
+                // the stream was reset.
+                let broke_off = |passed: &AtomicU64| passed.load(Ordering::Relaxed) == BROKE_OFF;
+                let body_failed = error.is_user() || passed.as_deref().is_some_and(broke_off);
                 let stale = reused && unsent.is_some();
                 // An old connection may be closed at any moment: that is no fault of its server.
                 if !reused && !body_failed {

@@ -176,3 +176,19 @@ async fn of_two_lengths_of_a_response_that_of_its_chunks_counts() {
     assert_eq!((answer.text().as_str(), answer.header("content-length")), ("abcdef", None));
     serving.abort();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_is_not_the_servers_failure() {
+    let origin = Origin::start("one").await;
+    let node = Node::start();
+    let route = "route = { match = \"up.test/*\", request_body = \"1KiB\" }";
+    for scheme in ["http", "h2c"] {
+        let url = format!("{scheme}://{}", origin.address);
+        node.apply(&format!("[upstream.up]\n{route}\ntarget = \"{url}\"\n"));
+        let mut raw = Raw::connect(node.http).await;
+        let head = "POST /size HTTP/1.1\r\nhost: up.test\r\ntransfer-encoding: chunked\r\n\r\n";
+        raw.send(format!("{head}800\r\n{}\r\n0\r\n\r\n", "x".repeat(0x800))).await;
+        assert_eq!(raw.answer().await.expect("an answer").status, 413, "{scheme}");
+        assert_eq!(node.describe("up")["targets"][0]["failures"], 0, "{scheme}");
+    }
+}
