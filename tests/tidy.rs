@@ -313,10 +313,10 @@ fn every_code_has_its_page_and_every_page_its_code() {
 
 #[test]
 fn metric_names_stand_in_one_place_and_in_the_docs() {
-    let file = root().join("src/telemetry/metrics.rs");
+    let files = sources(&["src/telemetry/metrics"]);
     let docs = fs::read_to_string(root().join("docs/observability.md")).expect("the page");
-    let text = fs::read_to_string(file).expect("readable");
-    let tables = text.lines().filter(|line| !line.contains(".encode("));
+    let lines = files.iter().flat_map(|file| file.text.lines());
+    let tables = lines.filter(|line| !line.contains(".encode("));
     let names = tables.filter_map(|line| {
         let name =
             line.trim().trim_start_matches(['(', '[']).strip_prefix('"')?.split('"').next()?;

@@ -16,6 +16,7 @@ mod failure;
 mod guard;
 mod health;
 mod logs;
+mod metrics;
 mod nodes;
 mod overview;
 mod problem;
@@ -191,7 +192,7 @@ fn documented() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(nodes::version))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
-        .routes(routes!(health::metrics))
+        .routes(routes!(metrics::scrape))
 }
 
 /// The paths that exist, for whoever asks for one that does not.

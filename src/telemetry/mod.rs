@@ -18,6 +18,6 @@ pub use access::{AccessLog, AccessTarget};
 pub use exchange::{Exchange, ExchangeStart, TakenBy, Usage};
 pub use lines::sanitise;
 pub use logs::{LogBook, LogLine, LogSource, Stream};
-pub use metrics::{NodeGauges, TargetCounts, render};
+pub use metrics::{NodeGauges, Scrape, ServiceCounts, TargetCounts, render};
 pub use stats::{HistogramSnapshot, RevisionStats, ServiceStats, StatsSnapshot};
 pub use unparsed::Unparsed;

@@ -1,0 +1,91 @@
+//! Every metric name, and the text that `/metrics` answers with: one file for each subject.
+//!
+//! Start reading at [`render`], then `series.rs` and any subject.
+
+mod series;
+mod node;
+mod service;
+mod target;
+
+pub use node::NodeGauges;
+pub use service::ServiceCounts;
+pub use target::TargetCounts;
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::registry::Registry;
+
+use super::unparsed::Unparsed;
+
+use node::Strays;
+
+/// What a scrape is told. Series exist only for what is in here.
+#[derive(Debug)]
+pub struct Scrape {
+    /// Services that have had a request, and upstreams that have.
+    pub services: Vec<ServiceCounts>,
+    /// The servers of upstreams.
+    pub targets: Vec<TargetCounts>,
+    /// The node.
+    pub node: NodeGauges,
+}
+
+/// Renders the OpenMetrics text.
+pub fn render(scrape: Scrape, unparsed: &Unparsed) -> String {
+    let mut registry = Registry::with_prefix("wharf");
+    registry.register_collector(Box::new(Subjects { scrape, strays: unparsed.into() }));
+    let mut text = String::new();
+    // Writing into a `String` fails only if a value's own formatting fails, which none does.
+    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+    text
+}
+
+#[derive(Debug)]
+struct Subjects {
+    scrape: Scrape,
+    strays: Strays,
+}
+
+impl Collector for Subjects {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        service::encode(&mut encoder, &self.scrape.services)?;
+        target::encode(&mut encoder, &self.scrape.targets)?;
+        node::encode(&mut encoder, &self.scrape.node, &self.strays)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::model::{Code, Name};
+
+    use super::super::{ServiceStats, Usage};
+    use super::*;
+
+    #[test]
+    fn a_scrape_reads_as_open_metrics() {
+        let stats = ServiceStats::default();
+        let usage = Usage { fuel: 7, ..Usage::default() };
+        stats.record(Code::Ok, Duration::from_millis(1), Duration::ZERO, &usage);
+        let name: Name = "hello".parse().expect("valid");
+        let node = NodeGauges { instances: (3, 10), ..NodeGauges::default() };
+        let unparsed = Unparsed::default();
+        unparsed.count_unrouted(Code::NoRoute);
+        unparsed.too_large.store(2, std::sync::atomic::Ordering::Relaxed);
+        let services = vec![ServiceCounts { name, stats: stats.snapshot() }];
+        let scrape = Scrape { services, targets: Vec::new(), node };
+        let text = render(scrape, &unparsed);
+        assert!(text.contains("wharf_unparsed_requests_total{reason=\"too-large\"} 2"), "{text}");
+        assert!(text.contains("wharf_unrouted_requests_total{code=\"no-route\"} 1"), "{text}");
+        assert!(text.contains("wharf_requests_total{service=\"hello\",code=\"ok\"} 1"), "{text}");
+        assert!(text.contains("wharf_fuel_total{service=\"hello\"} 7"), "{text}");
+        assert!(text.contains("wharf_request_duration_seconds_count{service=\"hello\"} 1"));
+        let last = "wharf_request_duration_seconds_bucket{le=\"+Inf\",service=\"hello\"} 1";
+        assert!(text.contains(last), "{text}");
+        assert!(text.contains("wharf_instances_live 3"), "{text}");
+        assert!(text.trim_end().ends_with("# EOF"));
+    }
+}

@@ -1,0 +1,71 @@
+//! Services, and upstreams as a whole.
+
+use std::fmt;
+
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
+use prometheus_client::metrics::MetricType::{Counter, Histogram};
+
+use crate::model::Name;
+
+use super::super::stats::{HistogramSnapshot, StatsSnapshot};
+use super::series::Value::{Real, Whole};
+use super::series::{self, Family, Labelled};
+
+/// What was counted of a service or an upstream.
+#[derive(Clone, Debug)]
+pub struct ServiceCounts {
+    /// Its name.
+    pub name: Name,
+    /// Its counters.
+    pub stats: StatsSnapshot,
+}
+
+impl Labelled for ServiceCounts {
+    fn labels(&self) -> impl EncodeLabelSet {
+        [("service", self.name.as_str())]
+    }
+}
+
+const REQUESTS: (&str, &str) = ("requests", "Requests by how they ended");
+
+const FAMILIES: [Family<ServiceCounts>; 5] = [
+    ("cold_starts", "Requests that a task was started for", Counter, |s| {
+        Some(Whole(s.stats.cold_starts))
+    }),
+    ("fuel", "Instructions executed by guests", Counter, |s| Some(Whole(s.stats.fuel))),
+    ("cpu_seconds", "CPU time used by guests", Counter, |s| Some(Real(s.stats.cpu_s))),
+    ("request_bytes", "Request body bytes given to guests", Counter, |s| {
+        Some(Whole(s.stats.bytes_in))
+    }),
+    ("response_bytes", "Response body bytes produced by guests", Counter, |s| {
+        Some(Whole(s.stats.bytes_out))
+    }),
+];
+
+type Timed = (&'static str, &'static str, fn(&StatsSnapshot) -> &HistogramSnapshot);
+
+const HISTOGRAMS: [Timed; 2] = [
+    (
+        "request_duration_seconds",
+        "Time from a request's head to the last byte of its response",
+        |s| &s.duration,
+    ),
+    ("queue_wait_seconds", "Time that requests waited for a task", |s| &s.wait),
+];
+
+pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, all: &[ServiceCounts]) -> fmt::Result {
+    let by_code = all.iter().flat_map(|one| {
+        let name = one.name.as_str();
+        let counts = one.stats.by_code.iter();
+        counts.map(move |(code, n)| ([("service", name), ("code", code.as_str())], *n))
+    });
+    series::encode_counters(encoder, REQUESTS, by_code)?;
+    series::encode(encoder, FAMILIES, all)?;
+    for (name, help, histogram) in HISTOGRAMS {
+        let mut family = encoder.encode_descriptor(name, help, None, Histogram)?;
+        for one in all {
+            series::encode_histogram(&mut family, &one.labels(), histogram(&one.stats))?;
+        }
+    }
+    Ok(())
+}
