@@ -11,6 +11,7 @@ use crate::clock;
 use crate::model::{Health, HealthState, Probe};
 use crate::routing::{Restarts, Start, Startup, Tally};
 use crate::runtime::{Answer, Loaded, ServiceCell};
+use crate::telemetry::ProbeKind;
 
 use super::AgentParts;
 use super::place::{Place, Probes};
@@ -42,6 +43,11 @@ pub(super) async fn start(
     loop {
         let slot = place.cell.trial_slot(place.planned(component), Arc::clone(loaded));
         let answer = parts.runtime.probe(slot, &probe, &host).await;
+        if answer.passes() == Some(false)
+            && let Some(service) = parts.table.get(&place.service)
+        {
+            service.count_failed_probe(&place.cell, ProbeKind::Startup);
+        }
         // A node that has no room now may have it at the next question; until then nobody starts.
         match startup.note(answer.passes().unwrap_or(false), clock::now()) {
             Start::Passed => return Ok(HealthState::Healthy),
@@ -62,29 +68,6 @@ pub(super) struct Prober {
     reporter: Arc<Reporter>,
     probes: Probes,
     known: Mutex<Known>,
-}
-
-/// What a revision is asked while it serves.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Liveness,
-    Readiness,
-}
-
-impl Kind {
-    fn of(self, health: &Health) -> Option<&Probe> {
-        match self {
-            Self::Liveness => health.liveness.as_ref(),
-            Self::Readiness => health.readiness.as_ref(),
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Liveness => "liveness",
-            Self::Readiness => "readiness",
-        }
-    }
 }
 
 /// What is known of a revision.
@@ -134,17 +117,30 @@ impl Prober {
     }
 
     async fn ask(&self) {
-        tokio::join!(self.follow(Kind::Liveness), self.follow(Kind::Readiness));
+        tokio::join!(self.follow(ProbeKind::Liveness), self.follow(ProbeKind::Readiness));
     }
 
-    /// Asks one of the two questions again and again, if the service has it.
-    async fn follow(&self, kind: Kind) {
-        let Some(probe) = kind.of(&self.probes.health) else { return };
+    fn probe(&self, kind: ProbeKind) -> Option<&Probe> {
+        let Health { startup, liveness, readiness } = &self.probes.health;
+        let probe = match kind {
+            ProbeKind::Startup => startup,
+            ProbeKind::Liveness => liveness,
+            ProbeKind::Readiness => readiness,
+        };
+        probe.as_ref()
+    }
+
+    /// Asks one of the questions again and again, if the service has it.
+    async fn follow(&self, kind: ProbeKind) {
+        let Some(probe) = self.probe(kind) else { return };
         let mut tally = Tally::default();
         tokio::time::sleep(probe.delay).await;
         loop {
             if let Some((answer, passed)) = self.once(probe).await {
-                if kind == Kind::Liveness {
+                if !passed {
+                    self.service.count_failed_probe(&self.place.cell, kind);
+                }
+                if kind == ProbeKind::Liveness {
                     self.known.lock().restarts.note(passed, clock::now());
                 }
                 if let Some(passes) = tally.note(passed, probe)
@@ -158,16 +154,16 @@ impl Prober {
     }
 
     /// Does what follows when a probe passes or fails. Whether its answers count anew.
-    async fn decide(&self, kind: Kind, passes: bool, last: &str) -> bool {
+    async fn decide(&self, kind: ProbeKind, passes: bool, last: &str) -> bool {
         let (changed, state) = {
             let mut known = self.known.lock();
             let said = match kind {
-                Kind::Liveness => &mut known.live,
-                Kind::Readiness => &mut known.ready,
+                ProbeKind::Readiness => &mut known.ready,
+                _ => &mut known.live,
             };
             (said.replace(passes) != Some(passes), known.state())
         };
-        if kind == Kind::Readiness {
+        if kind == ProbeKind::Readiness {
             self.service.set_ready(self.place.number(), passes);
         }
         if changed {
@@ -177,7 +173,7 @@ impl Prober {
             let why = (!passes).then_some(failed);
             self.reporter.health(&self.place, state, why.as_ref()).await;
         }
-        kind == Kind::Liveness && !passes && self.restart(last).await
+        kind == ProbeKind::Liveness && !passes && self.restart(last).await
     }
 
     /// One question, unless there is nobody who could answer: every task is at its limit, or the

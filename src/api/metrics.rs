@@ -1,10 +1,15 @@
 //! What scrapers read.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::telemetry::{self, NodeGauges, Scrape, ServiceCounts, TargetCounts};
+use crate::model::{Name, Rollout};
+use crate::runtime::ServiceCell;
+use crate::store::{Consistency, RangeReq, Revision, Store, codec, keys};
+use crate::telemetry::{self, NodeGauges, RolloutStage, Scrape, ServiceCounts, TargetCounts};
 use crate::upstream::UpstreamCell;
 
 use super::nodes;
@@ -23,23 +28,65 @@ const OPEN_METRICS: HeaderValue =
         content_type = "application/openmetrics-text")),
 )]
 pub(super) async fn scrape(State(node): Shared) -> Response {
-    let mut cells = node.parts.table.all();
-    cells.sort_by(|a, b| a.name().cmp(b.name()));
-    let services = cells.iter().filter_map(|cell| {
-        let stats = cell.stats_if_any()?;
-        Some(ServiceCounts { name: cell.name().clone(), stats: stats.snapshot() })
-    });
-    let mut upstreams = node.parts.upstreams.all();
-    upstreams.sort_by(|a, b| a.name().cmp(b.name()));
-    let forwarded = upstreams.iter().filter_map(|cell| {
-        let stats = cell.stats_if_any()?;
-        Some(ServiceCounts { name: cell.name().clone(), stats: stats.snapshot() })
-    });
-    let services = services.chain(forwarded).collect();
-    let targets = upstreams.iter().flat_map(|cell| targets(cell)).collect();
-    let scrape = Scrape { services, targets, node: gauges(&node, cells.len()) };
+    let cells = asked(&node);
+    let upstreams = node.parts.upstreams.all();
+    let scrape = Scrape {
+        services: counts(&node),
+        revisions: cells.iter().flat_map(|cell| cell.revision_counts()).collect(),
+        stages: stages(&*node.parts.store, &cells).await,
+        targets: by_name(upstreams, |cell| cell.name()).iter().flat_map(|c| targets(c)).collect(),
+        node: gauges(&node),
+    };
     let text = telemetry::render(scrape, &node.parts.unparsed);
     ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+}
+
+/// What was counted of every service and upstream that has been asked for anything, by name.
+pub(super) fn counts(node: &Node) -> Vec<ServiceCounts> {
+    let services = asked(node).into_iter().filter_map(|cell| {
+        let (name, stats) = (cell.name().clone(), cell.stats_if_any()?.snapshot());
+        let (in_flight, tasks) = cell.load();
+        Some(ServiceCounts { name, stats, in_flight, tasks: Some(tasks), retries: None })
+    });
+    let upstreams = node.parts.upstreams.all();
+    let upstreams = by_name(upstreams, |cell| cell.name()).into_iter().filter_map(|cell| {
+        let (name, stats) = (cell.name().clone(), cell.stats_if_any()?.snapshot());
+        let in_flight = cell.view().iter().map(|server| server.in_flight).sum();
+        let retries = Some(cell.retries());
+        Some(ServiceCounts { name, stats, in_flight, tasks: None, retries })
+    });
+    services.chain(upstreams).collect()
+}
+
+/// The services that have been asked for anything. Most of a large node's have not, and cost a
+/// scrape no more than a look.
+fn asked(node: &Node) -> Vec<Arc<ServiceCell>> {
+    let mut cells = node.parts.table.all();
+    cells.retain(|cell| cell.stats_if_any().is_some());
+    by_name(cells, |cell| cell.name())
+}
+
+fn by_name<T>(mut all: Vec<T>, name: impl Fn(&T) -> &Name) -> Vec<T> {
+    all.sort_by(|a, b| name(a).cmp(name(b)));
+    all
+}
+
+/// How far the deployments of these services are. What cannot be read is left out: a scrape goes
+/// on when the store does not.
+async fn stages(store: &dyn Store, cells: &[Arc<ServiceCell>]) -> Vec<RolloutStage> {
+    let mut stages = Vec::new();
+    for cell in cells {
+        let range = RangeReq::key(keys::rollout(cell.name().as_str()));
+        let Ok(found) = store.range(range, Consistency::Cached(Revision::ZERO)).await else {
+            break;
+        };
+        let record = found.kvs.first().and_then(|kv| codec::decode::<Rollout>(kv).ok());
+        stages.extend(record.map(|rollout| {
+            let (service, stage) = (cell.name().clone(), rollout.stage.as_str());
+            RolloutStage { service, stage }
+        }));
+    }
+    stages
 }
 
 fn targets(cell: &UpstreamCell) -> impl Iterator<Item = TargetCounts> {
@@ -56,7 +103,7 @@ fn targets(cell: &UpstreamCell) -> impl Iterator<Item = TargetCounts> {
     })
 }
 
-fn gauges(node: &Node, services: usize) -> NodeGauges {
+fn gauges(node: &Node) -> NodeGauges {
     let live = nodes::live(node);
     NodeGauges {
         instances: (live.instances, u64::from(live.slots)),
@@ -65,6 +112,6 @@ fn gauges(node: &Node, services: usize) -> NodeGauges {
         component_loads: live.loads,
         compiles: live.compiles,
         reset_fast: live.reset == "fast",
-        services: services as u64,
+        services: node.parts.table.len() as u64,
     }
 }

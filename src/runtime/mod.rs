@@ -16,6 +16,7 @@ mod rules;
 mod limits;
 mod service;
 mod revision;
+mod load;
 mod state;
 mod scaling;
 mod task;

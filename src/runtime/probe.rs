@@ -1,7 +1,7 @@
 //! Asking a guest whether it is well.
 //!
 //! *Invariant:* a probe is a request under all limits of the task, and no traffic: it is in no
-//! metric and no access line, starts no task, and keeps none.
+//! count of requests and no access line, starts no task, and keeps none.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -132,6 +132,11 @@ impl ServiceCell {
         self.split_among_ready(&wanted);
     }
 
+    /// How the requests are to be split, ready or not.
+    pub fn shares(&self) -> Vec<(u64, Percent)> {
+        self.wanted.lock().shares.clone()
+    }
+
     /// Says whether a revision is ready to take its share. While it is not, those that are take
     /// it; while none is, all take theirs.
     pub fn set_ready(&self, number: u64, is_ready: bool) {

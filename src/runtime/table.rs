@@ -110,6 +110,16 @@ impl TaskTable {
         services.flat_map(|service| service.revisions()).for_each(|revision| revision.stop());
     }
 
+    /// How many services there are.
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
     /// Every service, in no order.
     pub fn all(&self) -> Vec<Arc<ServiceCell>> {
         self.cells.iter().map(|cell| Arc::clone(&cell)).collect()

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::model::{Code, Name, TaskDefinitionId};
 
 use super::access::AccessLog;
-use super::stats::{RevisionStats, ServiceStats};
+use super::stats::{Ended, RevisionStats, ServiceStats};
 
 /// What a request used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -199,10 +199,9 @@ impl Exchange {
         }
     }
 
-    /// Whether what served the request is to blame: not the client, and not a node without room.
-    fn is_failure(&self, code: Code) -> bool {
-        let is_5xx = self.status.load(Ordering::Relaxed) >= 500;
-        code != Code::NoCapacity && (is_5xx || code.status().is_server_error())
+    /// Whether the client saw a failure that is not its own.
+    fn has_failed(&self, code: Code) -> bool {
+        self.status.load(Ordering::Relaxed) >= 500 || code.status().is_server_error()
     }
 
     fn line(&self, code: Code, duration: Duration, usage: &Usage) -> String {
@@ -242,15 +241,17 @@ impl Drop for Exchange {
         let code = self.code().unwrap_or(Code::ClientClosed);
         let duration = clock::now().saturating_duration_since(self.started);
         let usage = self.usage();
+        let failed = self.has_failed(code);
         if let Some((_, stats)) = self.service.get() {
             let wait = Duration::from_micros(self.wait_us.load(Ordering::Relaxed));
-            stats.record(code, duration, wait, &usage);
+            stats.record(Ended { code, failed }, duration, wait, &usage);
             if self.cold.load(Ordering::Relaxed) {
                 stats.record_cold_start();
             }
         }
         if let Some(served) = self.served.get() {
-            served.stats.record(self.is_failure(code), duration);
+            // A node without room says nothing about the revision.
+            served.stats.record(failed && code != Code::NoCapacity, duration);
         }
         if let Some(log) = &self.log {
             log.write(self.line(code, duration, &usage));

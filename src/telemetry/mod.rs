@@ -18,6 +18,9 @@ pub use access::{AccessLog, AccessTarget};
 pub use exchange::{Exchange, ExchangeStart, TakenBy, Usage};
 pub use lines::sanitise;
 pub use logs::{LogBook, LogLine, LogSource, Stream};
-pub use metrics::{NodeGauges, Scrape, ServiceCounts, TargetCounts, render};
-pub use stats::{HistogramSnapshot, RevisionStats, ServiceStats, StatsSnapshot};
+pub use metrics::{
+    NodeGauges, RevisionCounts, RolloutStage, Scrape, ServiceCounts, TargetCounts, TaskGauges,
+    render,
+};
+pub use stats::{HistogramSnapshot, ProbeKind, RevisionStats, ServiceStats, StatsSnapshot};
 pub use unparsed::Unparsed;

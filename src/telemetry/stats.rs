@@ -73,12 +73,38 @@ pub struct HistogramSnapshot {
     pub sum_s: f64,
 }
 
+/// What a revision is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// Whether it has started.
+    Startup,
+    /// Whether its tasks have to be replaced.
+    Liveness,
+    /// Whether it takes requests now.
+    Readiness,
+}
+
+impl ProbeKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Startup, Self::Liveness, Self::Readiness];
+
+    /// Its name in manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Liveness => "liveness",
+            Self::Readiness => "readiness",
+        }
+    }
+}
+
 /// How the requests to one revision of a service end, to compare it with another.
 #[derive(Debug, Default)]
 pub struct RevisionStats {
     requests: AtomicU64,
     errors: AtomicU64,
     duration: Histogram,
+    failed_probes: [AtomicU64; ProbeKind::ALL.len()],
 }
 
 impl RevisionStats {
@@ -86,6 +112,16 @@ impl RevisionStats {
         self.duration.record(duration);
         self.errors.fetch_add(failed.into(), Relaxed);
         self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// Adds one probe that failed.
+    pub fn record_failed_probe(&self, kind: ProbeKind) {
+        self.failed_probes[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Probes that failed, by kind.
+    pub fn failed_probes(&self) -> [(ProbeKind, u64); ProbeKind::ALL.len()] {
+        ProbeKind::ALL.map(|kind| (kind, self.failed_probes[kind as usize].load(Relaxed)))
     }
 
     /// Requests that have ended.
@@ -104,10 +140,19 @@ impl RevisionStats {
     }
 }
 
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) code: Code,
+    /// Whether its client saw a failure of the server: status 5xx, or a response that broke off.
+    pub(super) failed: bool,
+}
+
 /// The counters of one service.
 #[derive(Debug, Default)]
 pub struct ServiceStats {
     by_code: CodeCounts,
+    errors: AtomicU64,
     duration: Histogram,
     wait: Histogram,
     cold_starts: AtomicU64,
@@ -119,8 +164,9 @@ pub struct ServiceStats {
 
 impl ServiceStats {
     /// Adds one finished request.
-    pub fn record(&self, code: Code, duration: Duration, wait: Duration, usage: &Usage) {
-        self.by_code.count(code);
+    pub(super) fn record(&self, ended: Ended, duration: Duration, wait: Duration, usage: &Usage) {
+        self.by_code.count(ended.code);
+        self.errors.fetch_add(ended.failed.into(), Relaxed);
         self.duration.record(duration);
         if !wait.is_zero() {
             self.wait.record(wait);
@@ -141,6 +187,7 @@ impl ServiceStats {
     pub fn snapshot(&self) -> StatsSnapshot {
         StatsSnapshot {
             by_code: self.by_code.seen(),
+            errors: self.errors.load(Relaxed),
             duration: self.duration.snapshot(),
             wait: self.wait.snapshot(),
             cold_starts: self.cold_starts.load(Relaxed),
@@ -157,6 +204,8 @@ impl ServiceStats {
 pub struct StatsSnapshot {
     /// Requests by how they ended, without those that never happened.
     pub by_code: Vec<(Code, u64)>,
+    /// Requests that failed: status 5xx, or a response that broke off.
+    pub errors: u64,
     /// Time from the request's head to the response's last byte.
     pub duration: HistogramSnapshot,
     /// Time that requests waited for a task, of those that waited.

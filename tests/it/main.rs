@@ -10,6 +10,7 @@ mod connections;
 mod floods;
 mod front_door;
 mod limits;
+mod metrics;
 mod node;
 mod node_bad_input;
 mod node_cache;

@@ -38,8 +38,9 @@ pub(super) fn encode<T: Labelled, const N: usize>(
         let is_counter = matches!(kind, MetricType::Counter);
         let mut family = encoder.encode_descriptor(name, help, None, kind)?;
         for one in all {
-            let Some(value) = value(one) else { continue };
-            put(family.encode_family(&one.labels())?, is_counter, value)?;
+            if let Some(value) = value(one) {
+                put(family.encode_family(&one.labels())?, is_counter, value)?;
+            }
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
-use prometheus_client::metrics::MetricType::{Counter, Histogram};
+use prometheus_client::metrics::MetricType::{Counter, Gauge, Histogram};
 
 use crate::model::Name;
 
@@ -18,6 +18,25 @@ pub struct ServiceCounts {
     pub name: Name,
     /// Its counters.
     pub stats: StatsSnapshot,
+    /// Requests that are answered now.
+    pub in_flight: u32,
+    /// Its tasks, if it is a service.
+    pub tasks: Option<TaskGauges>,
+    /// Attempts that were not the first of their request, if it is an upstream.
+    pub retries: Option<u64>,
+}
+
+/// The tasks of a service now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskGauges {
+    /// Requests that wait for one.
+    pub waiting: u32,
+    /// Tasks that take requests.
+    pub tasks: u32,
+    /// Tasks that there should be.
+    pub desired: u32,
+    /// Memory that their instances hold.
+    pub memory_bytes: u64,
 }
 
 impl Labelled for ServiceCounts {
@@ -28,7 +47,31 @@ impl Labelled for ServiceCounts {
 
 const REQUESTS: (&str, &str) = ("requests", "Requests by how they ended");
 
-const FAMILIES: [Family<ServiceCounts>; 5] = [
+/// What is known of the tasks of a service; of an upstream there are none.
+fn of_tasks(counts: &ServiceCounts, value: fn(&TaskGauges) -> u64) -> Option<series::Value> {
+    counts.tasks.as_ref().map(|tasks| Whole(value(tasks)))
+}
+
+const FAMILIES: [Family<ServiceCounts>; 12] = [
+    ("errors", "Requests that failed: status 5xx, or a response that broke off", Counter, |s| {
+        Some(Whole(s.stats.errors))
+    }),
+    ("retries", "Attempts that were not the first of their request", Counter, |s| {
+        s.retries.map(Whole)
+    }),
+    ("requests_in_flight", "Requests that are answered now", Gauge, |s| {
+        Some(Whole(s.in_flight.into()))
+    }),
+    ("requests_waiting", "Requests that wait for a task", Gauge, |s| {
+        of_tasks(s, |tasks| tasks.waiting.into())
+    }),
+    ("tasks", "Tasks that take requests", Gauge, |s| of_tasks(s, |tasks| tasks.tasks.into())),
+    ("tasks_desired", "Tasks that there should be", Gauge, |s| {
+        of_tasks(s, |tasks| tasks.desired.into())
+    }),
+    ("tasks_memory_bytes", "Memory that instances of the service hold", Gauge, |s| {
+        of_tasks(s, |tasks| tasks.memory_bytes)
+    }),
     ("cold_starts", "Requests that a task was started for", Counter, |s| {
         Some(Whole(s.stats.cold_starts))
     }),

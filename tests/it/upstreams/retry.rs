@@ -52,6 +52,9 @@ async fn an_outage_is_not_answered_with_more_load() {
         assert!(text.contains("upstream-failed"), "{text}");
     }
     let retries = node.describe("up")["retries"].as_u64().expect("a count");
+    let text = crate::support::http_client().get(node.api_url("/metrics")).send().await;
+    let text = text.expect("metrics").text().await.expect("text");
+    assert!(text.contains(&format!("wharf_retries_total{{service=\"up\"}} {retries}\n")), "{text}");
     assert!((10..=20).contains(&retries), "10 that are free and 10 % of 100: {retries}");
     serving.abort();
 }
