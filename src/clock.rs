@@ -41,7 +41,16 @@ impl SteadyClock {
 /// CPU time that the calling thread has used since it started. On a machine whose cores are
 /// shared it differs from elapsed time, and it is what a request is charged.
 pub fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    since_start(rustix::time::ClockId::ThreadCPUTime)
+}
+
+/// CPU time that the whole process has used since it started.
+pub fn process_cpu() -> Duration {
+    since_start(rustix::time::ClockId::ProcessCPUTime)
+}
+
+fn since_start(clock: rustix::time::ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(clock);
     let secs = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
     Duration::new(secs, nanos)

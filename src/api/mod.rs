@@ -26,6 +26,7 @@ mod services;
 mod rollouts;
 mod scaling;
 mod tasks;
+mod top;
 mod upstreams;
 
 #[cfg(test)]
@@ -51,6 +52,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::agent::Pulls;
+use crate::clock::SteadyClock;
 use crate::model::{ByteSize, NodeId};
 use crate::runtime::{Compiler, Loader, Runtime, TaskTable};
 use crate::shutdown::Shutdown;
@@ -105,6 +107,8 @@ pub struct Api {
 pub(crate) struct State {
     parts: ApiParts,
     shutdown: Shutdown,
+    /// What intervals are measured with.
+    clock: SteadyClock,
     /// One apply at a time on this node: two that ask for the same route must see each other.
     applying: tokio::sync::Mutex<()>,
 }
@@ -139,7 +143,8 @@ impl Api {
         let hosts = Arc::new(self.hosts);
         let registry = self.parts.registry.router();
         let (parts, shutdown) = (self.parts, self.shutdown);
-        let state = Arc::new(State { parts, shutdown, applying: tokio::sync::Mutex::default() });
+        let (clock, applying) = (SteadyClock::start(0), tokio::sync::Mutex::default());
+        let state = Arc::new(State { parts, shutdown, clock, applying });
         let (routes, document) = documented().split_for_parts();
         let text = document.to_json().unwrap_or_default();
         let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
@@ -190,6 +195,7 @@ fn documented() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(tasks::definition))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::version))
+        .routes(routes!(top::read))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::scrape))

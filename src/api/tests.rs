@@ -45,6 +45,7 @@ fn every_route_is_in_the_document() {
         ("/v1/task-definitions", "get"),
         ("/v1/task-definitions/{id}", "get"),
         ("/v1/tasks", "get"),
+        ("/v1/top", "get"),
         ("/v1/upstreams", "get"),
         ("/v1/upstreams/{name}", "get"),
         ("/v1/upstreams/{name}", "delete"),

@@ -33,6 +33,7 @@ mod serve;
 mod services;
 mod tasks;
 mod told;
+mod top;
 mod upstreams;
 mod version;
 
@@ -123,6 +124,8 @@ enum Command {
     /// Show services and their tasks together
     #[command(after_help = ps::HELP)]
     Ps,
+    /// Watch requests, tasks, CPU and memory as they change
+    Top(top::Args),
     /// List the servers beside services that requests are forwarded to
     #[command(visible_alias = "upstream", after_help = upstreams::HELP)]
     Upstreams,
@@ -183,6 +186,7 @@ async fn command(command: Command, api: &ApiClient, output: Output) -> anyhow::R
         Command::Nodes => nodes::run(api, output).await?,
         Command::Upstreams => upstreams::run(api, output).await?,
         Command::Ps => ps::run(api, output).await?,
+        Command::Top(args) => top::run(args, api, output).await?,
         Command::Describe(args) => describe::run(args, api, output).await?,
         Command::Logs(args) => logs::run(args, api, output).await?,
         Command::Scale(args) => scale::run(args, api, output).await?,
@@ -219,6 +223,7 @@ mod tests {
             "wharf upstreams -o json",
             "wharf --api http://127.0.0.1:7301 tasks",
             "wharf tasks hello",
+            "wharf top --sort cpu -n 5 --interval 2s --once -o json",
             "wharf logs -f hello/3 --tail 5",
             "wharf scale hello 3",
             "wharf scale hello --min 0 --max 5 --idle 2m",
@@ -254,6 +259,7 @@ mod tests {
             "wharf scale hello",
             "wharf scale hello 3 --min 2",
             "wharf delete",
+            "wharf top --sort name",
             "wharf serve --listen nonsense",
             "wharf serve --node Node_1",
             "wharf services -o yaml",

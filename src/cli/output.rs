@@ -50,6 +50,11 @@ pub(super) fn table(
     header: &[&str],
     rows: impl Iterator<Item = Vec<String>>,
 ) -> anyhow::Result<()> {
+    text(&table_lines(header, rows).into_iter().map(|line| line + "\n").collect::<String>())
+}
+
+/// The lines of such a table.
+pub(super) fn table_lines(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -64,8 +69,7 @@ pub(super) fn table(
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
-    text(&lines.concat())
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// Why nothing more can be printed. Apart from every other failure to write: whoever closes the
@@ -77,6 +81,13 @@ pub(super) struct Unprinted(#[from] pub(super) io::Error);
 /// Writes text to standard output; colours reach terminals only.
 pub(super) fn text(text: &str) -> anyhow::Result<()> {
     let mut stdout = anstream::stdout();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    Ok(written.map_err(Unprinted)?)
+}
+
+/// Writes text with control characters to a terminal, also to one that is to show no colours.
+pub(super) fn raw(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     Ok(written.map_err(Unprinted)?)
 }

@@ -31,4 +31,5 @@ mod stopping;
 mod store;
 mod streaming;
 mod tls;
+mod top;
 mod upstreams;

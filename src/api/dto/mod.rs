@@ -9,6 +9,7 @@ mod rollout;
 mod scaling;
 mod service;
 mod task;
+mod top;
 mod upstream;
 
 pub use applied::{Applied, AppliedService, AppliedTask, AppliedUpstream, Change, ManifestProblem};
@@ -20,4 +21,5 @@ pub use service::{
     Deleted, Pull, Queue, Scale, ScaleChange, Service, ServiceDetail, ServiceState, Stats,
 };
 pub use task::{Limits, Task, TaskDefinition};
+pub use top::{Top, TopEntry, TopKind, TopNode};
 pub use upstream::{TargetState, Upstream, UpstreamDetail, UpstreamTarget};
