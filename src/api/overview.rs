@@ -11,6 +11,7 @@ use crate::runtime::ServiceView;
 use crate::store::{self, Store};
 
 use super::dto::{Queue, Scale, Service, ServiceState};
+use super::scaling;
 
 /// The state of the cluster, and what follows from it.
 pub(super) struct Overview {
@@ -101,6 +102,7 @@ impl Overview {
             serving,
             routes: service.routes.iter().map(|route| route.pattern.to_string()).collect(),
             scale: (&service.scale).into(),
+            scheduled: rollout.and_then(|rollout| scaling::scheduled(service, rollout)),
             queue: (&service.queue).into(),
             drain: duration::format(service.drain),
             generation: service.generation,
@@ -131,6 +133,7 @@ impl Overview {
             serving: None,
             routes: Vec::new(),
             scale: Scale { min: 0, max: 0, idle: "0s".to_owned() },
+            scheduled: None,
             queue: Queue { depth: 0, wait: "0s".to_owned() },
             drain: String::new(),
             generation,

@@ -185,7 +185,6 @@ fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail
         definition: definition.map(Into::into),
         policies: wanted.map_or_else(Default::default, |wanted| wanted.scaling.clone()),
         schedule: wanted.map_or_else(Vec::new, |wanted| wanted.schedule.clone()),
-        scheduled: wanted.zip(rollout).and_then(|(one, rollout)| scaling::scheduled(one, rollout)),
         scaling: cell.as_ref().map_or_else(Vec::new, |cell| scaling::of(cell)),
         health: wanted.map_or_else(model::Health::default, |wanted| wanted.health.clone()),
         rules: wanted.map_or_else(Vec::new, ruled),

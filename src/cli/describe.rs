@@ -149,7 +149,7 @@ impl Page {
 
     fn scale(&mut self, detail: &ServiceDetail) {
         let scale = &detail.service.scale;
-        let bounds = match &detail.scheduled {
+        let bounds = match &detail.service.scheduled {
             None => format!("min {} · max {}", scale.min, scale.max),
             Some(by) => {
                 let until = by.until.as_ref().map_or(String::new(), |at| format!(" until {at}"));

@@ -33,7 +33,11 @@ fn row(service: &Service) -> Vec<String> {
     ]
 }
 
-/// Bounds on one line: `0-20`.
+/// The bounds in force, on one line: `0-20`.
 pub(super) fn scale(service: &Service) -> String {
-    format!("{}-{}", service.scale.min, service.scale.max)
+    let (min, max) = match &service.scheduled {
+        Some(scheduled) => (scheduled.min, scheduled.max),
+        None => (service.scale.min, service.scale.max),
+    };
+    format!("{min}-{max}")
 }

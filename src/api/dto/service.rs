@@ -39,8 +39,11 @@ pub struct Service {
     /// Which requests it answers.
     #[schema(example = json!(["hello.localhost/*"]))]
     pub routes: Vec<String>,
-    /// How many tasks it may have.
+    /// How many tasks it may have, unless its schedule says otherwise.
     pub scale: Scale,
+    /// The entry of its schedule whose bounds are in force instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<Scheduled>,
     /// How requests wait.
     pub queue: Queue,
     /// How long requests of a task that goes are waited for before they are stopped.
@@ -167,9 +170,6 @@ pub struct ServiceDetail {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<Object>)]
     pub schedule: Vec<model::ScheduledBounds>,
-    /// The entry of its schedule whose bounds are in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scheduled: Option<Scheduled>,
     /// Why it has as many tasks as it has, on the node that answers, revision by revision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scaling: Vec<Scaling>,

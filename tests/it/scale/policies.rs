@@ -103,6 +103,10 @@ async fn a_schedule_owns_the_bounds_and_says_so() {
     let page = node.wharf(&["describe", "web"]).ok().stdout;
     let says = "min 2 · max 3 (schedule `* * * * *` Europe/Berlin until ";
     assert!(page.contains(says), "{page}");
+    let listed = node.wharf(&["services"]).ok().stdout;
+    assert!(listed.contains("2-3"), "{listed}");
+    let listed = node.wharf(&["ps"]).ok().stdout;
+    assert!(listed.contains("2 of 2-3"), "{listed}");
     node.kill();
     node.start_again();
     until(&node, "two tasks again", |detail| detail["tasks"] == 2);
