@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::model::{self, Name, duration};
-use crate::runtime::ServiceView;
+use crate::runtime::{ServiceCell, ServiceView};
 use crate::store::{self, Cond, Consistency, Op, RangeReq, Revision, Store, Txn, codec, keys};
 use crate::telemetry::StatsSnapshot;
 
@@ -190,6 +190,8 @@ fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail
         rules: wanted.map_or_else(Vec::new, ruled),
         traffic: wanted.map_or_else(Vec::new, |wanted| wanted.traffic.clone()),
         affinity: wanted.and_then(|wanted| wanted.affinity.clone()),
+        mirror: wanted.and_then(|wanted| wanted.mirror.clone()),
+        mirrored: cell.as_ref().map_or_else(BTreeMap::new, |cell| mirrored(cell)),
         status: overview.reports(name).flat_map(Status::all).collect(),
         rollout: rollout.map(Into::into),
         revisions: overview.kept(name),
@@ -218,6 +220,11 @@ fn changed(scale: &model::Scale, change: &ScaleChange) -> Result<model::Scale, F
     };
     scale.check()?;
     Ok(scale)
+}
+
+fn mirrored(cell: &ServiceCell) -> BTreeMap<String, u64> {
+    let counted = cell.mirrors().counted().filter(|(_, count)| *count > 0);
+    counted.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect()
 }
 
 /// The routes that have rules.

@@ -66,6 +66,12 @@ fn page(detail: &ServiceDetail) -> String {
     if let Some(affinity) = &detail.affinity {
         page.line("affinity", &affinity.to_string());
     }
+    if let Some(mirror) = &detail.mirror {
+        page.line("mirror", &mirror.to_string());
+    }
+    for (outcome, count) in &detail.mirrored {
+        page.below(outcome, &count.to_string());
+    }
     page.scale(detail);
     page.line("queue", &format!("depth {} · wait {}", service.queue.depth, service.queue.wait));
     page.line("drain", &service.drain);

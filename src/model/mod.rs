@@ -13,6 +13,7 @@ mod code;
 mod ids;
 mod resources;
 mod limits;
+mod mirror;
 mod networks;
 mod route;
 mod rules;
@@ -34,6 +35,7 @@ pub use grant::{Grant, GrantPhase, GrantStatus, GrantedRevision, RevisionStatus}
 pub use health::{Health, HealthState, InvalidProbePath, Probe, ProbePath};
 pub use ids::{InvalidName, Name, NodeId, TaskDefinitionId, TaskId};
 pub use limits::Limits;
+pub use mirror::{Mirror, MirrorTo};
 pub use networks::Networks;
 pub use node::{Capacity, Node};
 pub use resources::{ByteSize, CpuUnits, InvalidQuantity, duration};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Affinity, DeployPolicy, Health, Name, Route, ScalePolicies, ScheduledBounds, TaskDefinitionId,
-    TrafficTarget, duration,
+    Affinity, DeployPolicy, Health, Mirror, Name, Route, ScalePolicies, ScheduledBounds,
+    TaskDefinitionId, TrafficTarget, duration,
 };
 
 /// A service as its owner wants it.
@@ -43,6 +43,9 @@ pub struct Service {
     /// What keeps the requests of one client together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
+    /// Copies of its requests that go elsewhere as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
     /// Counts the changes to this service, from 1.
     pub generation: u64,
     /// Revisions that were made so far. A number is never used again.

@@ -7,12 +7,13 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::listener::{Channel, Peer, Refused, Serve};
 use crate::model::{Code, Limits};
-use crate::runtime::{Backend, Invocation, Pick, Reply, ReplyBody, Routes, Runtime, Slot, Target};
+use crate::runtime::{
+    Backend, Invocation, Pick, Reply, ReplyBody, Routes, Runtime, ServiceCell, Slot, Target,
+};
 use crate::telemetry::{AccessLog, Exchange, ExchangeStart, TakenBy, Unparsed};
 
 use super::admit::{Admitted, Rejected, admit, header_bytes};
@@ -20,6 +21,7 @@ use super::balancer::ProxyParts;
 use super::edge::{Edge, strict_transport, to_https};
 use super::failure::Failure;
 use super::headers::{self, REQUEST_ID};
+use super::mirror::Original;
 use super::origin::Origin;
 use super::request_body::RequestBody;
 use super::response_body::{Content, ResponseBody};
@@ -86,24 +88,23 @@ impl Front {
         let (mut head, body) = request.into_parts();
         let passed = Passed::by(rules.as_deref(), &head, origin)?;
         let pick = Pick { only, ..passed.pick };
-        // What will be refused wakes nobody, and takes nobody's place.
-        let fits = |limits: &Limits| check_size(&head.headers, limits);
-        let slot = service.acquire(pick, fits).await.map_err(|refusal| refusal.code())?;
-        exchange.taken_by(taken_by(&slot), Arc::clone(slot.stats()), slot.waited);
+        let slot = take(&service, pick, &head.headers, exchange).await?;
         let cold_start = slot.cold_start;
-        if let Some(took) = cold_start {
-            exchange.cold_start(took);
-        }
         let limits = &slot.deployment().definition.limits;
-        if !slot.waited.is_zero() {
-            // What it waited for was perhaps not known before.
-            check_size(&head.headers, limits)?;
-        }
         headers::for_guest(&mut head.headers, origin, &admitted.authority, id);
         head.uri = Uri::from(admitted.target);
         let most = limits.request_body.0.min(passed.most_body);
         let body = RequestBody::new(body, most, self.body_idle, exchange.clone());
-        let request = Request::from_parts(head, body.map_err(Into::into).boxed_unsync());
+        let mirror = rules.as_ref().and_then(|rules| rules.steering.mirror.as_ref());
+        let original = Original {
+            service: &service,
+            slot: &slot,
+            head: &head,
+            secure: origin.secure,
+            exchange,
+        };
+        let body = original.mirrored(mirror, &self.runtime, body);
+        let request = Request::from_parts(head, body);
         let reply = self.invoke(slot, request, origin.secure, exchange).await?;
         Ok(passed.dress(finish(reply, cold_start).map(Content::Guest)))
     }
@@ -213,6 +214,27 @@ fn admit_from(peer: Peer, head: &Parts) -> Result<Admitted, Rejected> {
         Channel::Cleartext | Channel::Tls => admit(head),
         Channel::CleartextOnTls => Err(Rejected { code: Code::BadRequest, detail: SPEAKS_TLS }),
     }
+}
+
+/// Takes a place for a request on a task, and notes which.
+pub(super) async fn take(
+    service: &ServiceCell,
+    pick: Pick,
+    headers: &HeaderMap,
+    exchange: &Exchange,
+) -> Result<Slot, Code> {
+    // What will be refused wakes nobody, and takes nobody's place.
+    let fits = |limits: &Limits| check_size(headers, limits);
+    let slot = service.acquire(pick, fits).await.map_err(|refusal| refusal.code())?;
+    exchange.taken_by(taken_by(&slot), Arc::clone(slot.stats()), slot.waited);
+    if let Some(took) = slot.cold_start {
+        exchange.cold_start(took);
+    }
+    if !slot.waited.is_zero() {
+        // What it waited for was perhaps not known before.
+        check_size(headers, &slot.deployment().definition.limits)?;
+    }
+    Ok(slot)
 }
 
 fn taken_by(slot: &Slot) -> TakenBy {

@@ -13,6 +13,7 @@ mod balancer;
 mod edge;
 mod forward;
 mod admit;
+mod mirror;
 mod origin;
 mod headers;
 mod rules;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Grant, Name, NodeId, Percent, Rollout, Service, Snapshot, Stage};
+use crate::model::{Grant, Mirror, Name, NodeId, Percent, Rollout, Service, Snapshot, Stage};
 
 use super::actions::{Action, Plan};
 use super::planner::apply;
@@ -80,6 +80,7 @@ fn check_grant(
         || grant.drain != service.drain
         || grant.health != service.health
         || grant.steering.affinity != service.affinity
+        || grant.steering.mirror != service.mirror
         || grant.steering.marked.len() > service.traffic.len();
     if is_stale {
         wrong(Violation::Stale);
@@ -88,8 +89,9 @@ fn check_grant(
     let known = grant.revisions.iter().all(|granted| {
         is_known(granted.number).is_some_and(|kept| kept.definition == granted.definition)
     });
-    let marked = &grant.steering.marked;
-    if !known || marked.iter().any(|marked| grant.revision(marked.revision).is_none()) {
+    let mirror = grant.steering.mirror.as_ref().and_then(Mirror::revision);
+    let marked = grant.steering.marked.iter().map(|marked| marked.revision);
+    if !known || marked.chain(mirror).any(|number| grant.revision(number).is_none()) {
         wrong(Violation::Unknown);
     }
     if grant.revisions.iter().any(|revision| revision.scale.check().is_err()) {

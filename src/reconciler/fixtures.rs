@@ -46,6 +46,7 @@ pub(crate) fn snapshot(nodes: &[&str], services: &[(&str, u32, u64)]) -> Snapsho
             deploy: DeployPolicy::default(),
             traffic: Vec::new(),
             affinity: None,
+            mirror: None,
             generation: *generation,
             revisions: (*revision).into(),
         };

@@ -1,7 +1,9 @@
 //! From a snapshot to a plan.
 
 use crate::autoscaler;
-use crate::model::{Grant, GrantStatus, GrantedRevision, Name, Node, Rollout, Service, Snapshot};
+use crate::model::{
+    Grant, GrantStatus, GrantedRevision, Mirror, Name, Node, Rollout, Service, Snapshot,
+};
 use crate::rollout::{self, Part};
 
 use super::actions::{Action, Plan, ServicePlan};
@@ -214,6 +216,7 @@ fn surplus(snapshot: &Snapshot, service: &Service) -> Vec<u64> {
         number == rollout.revision
             || Some(number) == rollout.stable
             || service.traffic.iter().any(|target| target.revision == Some(number))
+            || service.mirror.as_ref().and_then(Mirror::revision) == Some(number)
     };
     let numbers = kept(snapshot, &service.name).map(|revision| revision.number);
     let idle = numbers.rev().filter(|number| !named(*number));

@@ -1,6 +1,6 @@
 //! What a deployment means for the nodes.
 
-use crate::model::{Name, Percent, Rollout, Scale, Service, Stage, Strategy, TaskCounts};
+use crate::model::{Mirror, Name, Percent, Rollout, Scale, Service, Stage, Strategy, TaskCounts};
 
 /// A revision with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +21,20 @@ pub fn parts(service: &Service, rollout: &Rollout) -> Vec<Part> {
     let mut parts = Parts::default();
     if service.traffic.is_empty() {
         latest.iter().for_each(|part| parts.add(part.revision, part.share, None, part.scale));
-        return parts.0;
+    } else {
+        split(service, rollout, &latest, &mut parts);
     }
+    let mirrored = service.mirror.as_ref().and_then(Mirror::revision);
+    if let Some(revision) = mirrored.filter(|number| !parts.have(*number)) {
+        // Nobody waits for it, so that it needs no task before the first copy comes.
+        let scale = Scale { min: 0, ..scale_in_force(service, rollout) };
+        parts.add(revision, Percent::NONE, None, scale);
+    }
+    parts.0
+}
+
+/// The parts as the owner of the service splits its traffic.
+fn split(service: &Service, rollout: &Rollout, latest: &[Part], parts: &mut Parts) {
     if !rollout.stage.is_over() {
         // A deployment goes on even where its owner gives the latest revision nothing.
         latest.iter().for_each(|part| parts.add(part.revision, Percent::NONE, None, part.scale));
@@ -42,7 +54,6 @@ pub fn parts(service: &Service, rollout: &Rollout) -> Vec<Part> {
             parts.add(part.revision, share, tag, part.scale);
         }
     }
-    parts.0
 }
 
 /// The bounds that are in force: the service's own, or those of its schedule.
@@ -122,6 +133,10 @@ fn scales(scale: Scale, rollout: &Rollout) -> (Scale, Scale) {
 struct Parts(Vec<Part>);
 
 impl Parts {
+    fn have(&self, revision: u64) -> bool {
+        self.0.iter().any(|part| part.revision == revision)
+    }
+
     /// Adds to the revision's part, or makes one in its place by number.
     fn add(&mut self, revision: u64, share: Percent, tag: Option<&Name>, scale: Scale) {
         let position = self.0.binary_search_by_key(&revision, |part| part.revision);

@@ -14,5 +14,6 @@ pub fn steering(service: &Service, rollout: &Rollout) -> Steering {
         header: target.header.clone(),
         cookie: target.cookie.clone(),
     });
-    Steering { affinity: service.affinity.clone(), marked: marked.collect() }
+    let (affinity, mirror) = (service.affinity.clone(), service.mirror.clone());
+    Steering { affinity, marked: marked.collect(), mirror }
 }

@@ -19,5 +19,5 @@ pub use client::{Client, point};
 pub use health::{Restarts, Start, Startup, Tally};
 pub use outlier::{Outlier, may_eject};
 pub use rate::{Buckets, Rate, Standing};
-pub use split::Split;
+pub use split::{Split, is_in_share};
 pub use table::RouteTable;

@@ -12,6 +12,19 @@ pub struct Split<T> {
     ends: Vec<(u32, T)>,
 }
 
+/// The point of a request on a circle of 2^32, by how many came before it: the multiples of the
+/// golden ratio are spread evenly (Weyl's equidistribution with the lowest discrepancy, Knuth,
+/// TAOCP 3, §6.4).
+fn nth_point(n: u32) -> u32 {
+    n.wrapping_mul(0x9e37_79b9)
+}
+
+/// Whether a request is in this share of all, by how many came before it. Any run of requests
+/// has its share, to within a few requests.
+pub fn is_in_share(n: u32, share: Percent) -> bool {
+    (u64::from(nth_point(n)) * u64::from(POINTS)) >> 32 < share.basis_points().into()
+}
+
 impl<T> Split<T> {
     /// Targets without a share are left out. The one that is given last stands first, so that
     /// a share that grows keeps the points that it had: whoever was sent to a new revision by
@@ -49,10 +62,9 @@ impl<T> Split<T> {
     }
 
     /// The target of a request, by how many came before it. Any run of requests is split as
-    /// stated, to within a few requests: the multiples of the golden ratio are spread evenly
-    /// (Weyl's equidistribution with the lowest discrepancy, Knuth, TAOCP 3, §6.4).
+    /// stated, to within a few requests.
     pub fn nth(&self, n: u32) -> Option<&T> {
-        self.at(n.wrapping_mul(0x9e37_79b9))
+        self.at(nth_point(n))
     }
 
     /// The target of a point on a circle of 2^32: the same point leads to the same target as long
@@ -110,6 +122,19 @@ mod tests {
         let [a, b, c, spare] = with(&["a", "b"]);
         assert!((39..=41).contains(&a) && (59..=61).contains(&b), "{a} {b}");
         assert_eq!((c, spare), (0, 0));
+    }
+
+    #[test]
+    fn every_run_of_requests_has_its_share() {
+        for (points, about) in [(0, 0), (10, 1), (1_000, 100), (10_000, 1_000)] {
+            let share = Percent::from_basis_points(points).expect("in bounds");
+            for start in [0, 1_000, u32::MAX - 500] {
+                let run = (0..1_000).filter(|n| is_in_share(start.wrapping_add(*n), share));
+                let count = run.count();
+                assert!(count.abs_diff(about) <= 3, "{count} of {share}");
+                assert!(points % 10_000 != 0 || count == about, "{count} of {share}");
+            }
+        }
     }
 
     proptest! {

@@ -10,25 +10,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use crate::clock;
 use crate::model::{Code, Limits, Name};
 use crate::telemetry::{LogBook, RevisionStats};
 
 use super::deployment::{Deployment, Refusal, RevisionView};
-use super::loader::{LoadError, Loaded, Loader};
+use super::loader::{LoadError, Loaded};
 use super::scaling::ScalingView;
 use super::state::{Component, Grants, Reaped, State};
+use super::table::Shared;
 use super::task::{Slot, Task};
 use super::waiting::Place;
-
-/// What all services of a node share.
-pub(super) struct Shared {
-    pub(super) loader: Loader,
-    /// Told when a deployment has to be prepared again, because its code is gone from the cache.
-    pub(super) broken: mpsc::Sender<(Name, u64)>,
-}
 
 /// A revision of a service on this node.
 pub struct RevisionCell {

@@ -15,7 +15,9 @@ use crate::routing::Split;
 use crate::telemetry::{LogBook, ServiceStats};
 
 use super::deployment::{Refusal, ServiceView};
-use super::revision::{RevisionCell, Shared};
+use super::mirrors::Mirrors;
+use super::revision::RevisionCell;
+use super::table::Shared;
 use super::task::Slot;
 
 /// Revisions that a request may be sent on from. Each of them goes once, when it is replaced: so
@@ -39,6 +41,7 @@ pub struct ServiceCell {
     shared: Arc<Shared>,
     logs: Arc<LogBook>,
     stats: OnceLock<Arc<ServiceStats>>,
+    mirrors: Mirrors,
     split: ArcSwap<Split<Arc<RevisionCell>>>,
     /// How the requests are to be split, and which revisions are not ready to take theirs.
     wanted: Mutex<Wanted>,
@@ -70,6 +73,7 @@ impl ServiceCell {
             name,
             shared,
             stats: OnceLock::new(),
+            mirrors: Mirrors::default(),
             split: ArcSwap::from_pointee(Split::new([])),
             wanted: Mutex::default(),
             count: AtomicU32::new(0),
@@ -99,6 +103,17 @@ impl ServiceCell {
         self.stats.get()
     }
 
+    /// Copies of its requests.
+    pub fn mirrors(&self) -> &Mirrors {
+        &self.mirrors
+    }
+
+    /// Another service of this node.
+    pub fn other(&self, name: &Name) -> Option<Arc<Self>> {
+        let services = self.shared.services.upgrade()?;
+        services.get(name).map(|service| Arc::clone(&service))
+    }
+
     /// The revision of this number, made if there is none.
     pub fn revision(&self, number: u64) -> Arc<RevisionCell> {
         let make = || {
@@ -117,6 +132,11 @@ impl ServiceCell {
     fn find_ready(&self, number: u64) -> Option<Arc<RevisionCell>> {
         let is_ready = !self.wanted.lock().unready.contains(&number);
         self.find(number).filter(|revision| is_ready && revision.is_deployed())
+    }
+
+    /// Whether the revision of this number is there, and can take requests now.
+    pub fn is_ready(&self, number: u64) -> bool {
+        self.find_ready(number).is_some()
     }
 
     /// Every revision, by number, those included that finish their requests.

@@ -1,6 +1,6 @@
 //! The services of this node, by name.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -12,7 +12,6 @@ use crate::routing::RouteTable;
 use crate::upstream::UpstreamCell;
 
 use super::loader::Loader;
-use super::revision::Shared;
 use super::rules::LiveRules;
 use super::service::ServiceCell;
 
@@ -54,13 +53,25 @@ impl Backend {
     }
 }
 
+/// Services by name.
+pub(super) type Services = DashMap<Name, Arc<ServiceCell>>;
+
+/// What all services of a node share.
+pub(super) struct Shared {
+    pub(super) loader: Loader,
+    /// Told when a deployment has to be prepared again, because its code is gone from the cache.
+    pub(super) broken: mpsc::Sender<(Name, u64)>,
+    /// All of them: one sends copies of its requests to another.
+    pub(super) services: Weak<Services>,
+}
+
 /// Revisions whose code was found missing, waiting for the agent.
 const MOST_BROKEN: usize = 1_024;
 
 /// Every service that this node has a grant for. Cheap to clone.
 #[derive(Clone)]
 pub struct TaskTable {
-    cells: Arc<DashMap<Name, Arc<ServiceCell>>>,
+    cells: Arc<Services>,
     /// Services that were taken out and have requests in flight, for whoever waits for those.
     leaving: Arc<Mutex<Vec<Arc<ServiceCell>>>>,
     shared: Arc<Shared>,
@@ -70,8 +81,9 @@ impl TaskTable {
     /// An empty table, and the feed of revisions that have to be prepared again.
     pub fn new(loader: Loader) -> (Self, mpsc::Receiver<(Name, u64)>) {
         let (broken, to_prepare) = mpsc::channel(MOST_BROKEN);
-        let shared = Arc::new(Shared { loader, broken });
-        (Self { cells: Arc::default(), leaving: Arc::default(), shared }, to_prepare)
+        let cells = Arc::default();
+        let shared = Arc::new(Shared { loader, broken, services: Arc::downgrade(&cells) });
+        (Self { cells, leaving: Arc::default(), shared }, to_prepare)
     }
 
     /// The service, if this node has it.

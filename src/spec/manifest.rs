@@ -8,9 +8,9 @@ use registry::Reference;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Adjust, Affinity, DeployPolicy, Health, Limits, Name, Percent, Probe, QueueBounds, Route,
-    Scale, ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl, Threshold, TrafficTarget,
-    UpstreamPolicy, duration,
+    Adjust, Affinity, DeployPolicy, Health, Limits, Mirror, MirrorTo, Name, Percent, Probe,
+    QueueBounds, Route, Scale, ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl,
+    Threshold, TrafficTarget, UpstreamPolicy, duration,
 };
 
 /// A valid manifest: at least one task or service.
@@ -72,6 +72,8 @@ pub struct ServiceSpec {
     pub traffic: Vec<TrafficTarget>,
     /// What keeps the requests of one client together.
     pub affinity: Option<Affinity>,
+    /// Copies of its requests that go elsewhere as well.
+    pub mirror: Option<Mirror>,
 }
 
 /// Servers that requests are forwarded to.
@@ -156,6 +158,9 @@ impl ServiceSpec {
         });
         if let Some(affinity) = &self.affinity {
             table["affinity"] = affinity_json(affinity);
+        }
+        if let Some(mirror) = &self.mirror {
+            table["mirror"] = mirror_json(mirror);
         }
         table
     }
@@ -296,6 +301,14 @@ fn affinity_json(affinity: &Affinity) -> Value {
         Affinity::Cookie { name, ttl } => json!({ "cookie": name, "ttl": duration::format(*ttl) }),
         Affinity::Header(name) => json!({ "header": name }),
         Affinity::Client => "client".into(),
+    }
+}
+
+fn mirror_json(mirror: &Mirror) -> Value {
+    let percent = number(mirror.percent);
+    match &mirror.to {
+        MirrorTo::Revision(revision) => json!({ "revision": revision, "percent": percent }),
+        MirrorTo::Service(service) => json!({ "service": service, "percent": percent }),
     }
 }
 

@@ -8,7 +8,10 @@ use crate::model::{InvalidScale, Name, QueueBounds, Scale, Service};
 
 /// The keys of a service.
 pub(super) const SHAPE: Shape = Shape {
-    keys: &["task", "route", "scale", "queue", "drain", "health", "deploy", "traffic", "affinity"],
+    keys: &[
+        "task", "route", "scale", "queue", "drain", "health", "deploy", "traffic", "affinity",
+        "mirror",
+    ],
     slips: &[
         ("image", "an image belongs to `[task.NAME]`; a service names that task with `task`"),
         ("component", "it belongs to `[task.NAME]`; a service names that task with `task`"),
@@ -31,6 +34,7 @@ pub(super) const SHAPE: Shape = Shape {
         ("sessionAffinity", steering::AFFINITY_HINT),
         ("session_affinity", steering::AFFINITY_HINT),
         ("sticky", steering::AFFINITY_HINT),
+        ("shadow", steering::MIRROR_HINT),
         ("methods", route::BELONGS),
         ("allow", route::BELONGS),
         ("deny", route::BELONGS),
@@ -99,6 +103,7 @@ pub(super) fn read(
     let deploy = table.table("deploy", Some(&deploy::DEPLOY)).map(|mut t| deploy::read(&mut t));
     let traffic = deploy::read_traffic(table);
     let affinity = steering::read_affinity(table);
+    let mirror = steering::read_mirror(table, name);
     Some(ServiceSpec {
         task,
         routes,
@@ -111,6 +116,7 @@ pub(super) fn read(
         deploy: deploy.unwrap_or_default(),
         traffic,
         affinity,
+        mirror,
     })
 }
 

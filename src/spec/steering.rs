@@ -1,10 +1,10 @@
-//! `affinity` of a service, and the marks of its `traffic`.
+//! `affinity` and `mirror` of a service, and the marks of its `traffic`.
 
 use super::problem::Problem;
 use super::reader::{Shape, Spot, Table};
 use super::tree::Tree;
-use super::{bounds, values};
-use crate::model::{Affinity, Mark, Token};
+use super::{bounds, deploy, values};
+use crate::model::{Affinity, Mark, Mirror, MirrorTo, Name, Percent, Token};
 
 pub(super) const AFFINITY_HINT: &str = "write `affinity = { cookie = \"wharf-affinity\" }`, \
      `affinity = { header = \"x-user\" }` or `affinity = \"client\"`";
@@ -17,6 +17,19 @@ const AFFINITY: Shape = Shape {
         ("client", "write `affinity = \"client\"`"),
     ],
     example: AFFINITY_HINT,
+};
+
+pub(super) const MIRROR_HINT: &str = "write `mirror = { revision = 4, percent = 10 }` or \
+     `mirror = { service = \"other\", percent = 10 }`";
+
+const MIRROR: Shape = Shape {
+    keys: &["revision", "service", "percent"],
+    slips: &[
+        ("latest", "name the revision by its number: `wharf revisions` lists them"),
+        ("to", "did you mean `service`?"),
+        ("weight", "did you mean `percent`?"),
+    ],
+    example: MIRROR_HINT,
 };
 
 const MARK: Shape = Shape {
@@ -77,6 +90,37 @@ pub(super) fn read_affinity(table: &mut Table<'_, '_>) -> Option<Affinity> {
             table.report(spot.problem(message).hint(AFFINITY_HINT));
             None
         }
+    }
+}
+
+/// Reads where copies of the requests of the service `own` go.
+pub(super) fn read_mirror(table: &mut Table<'_, '_>, own: &Name) -> Option<Mirror> {
+    let mut table = table.table("mirror", Some(&MIRROR))?;
+    let (by_number, by_name) = (table.get("revision").is_some(), table.get("service").is_some());
+    let revision = table.read("revision", |spot| values::integer(spot, bounds::REVISION)).some();
+    let service = table.read("service", |spot| other(spot, own)).some();
+    let percent = table.read("percent", deploy::percent).or(Percent::ALL);
+    let to = match (by_number, by_name) {
+        (true, false) => revision.map(MirrorTo::Revision),
+        (false, true) => service.map(MirrorTo::Service),
+        _ => {
+            let problem = table.spot().problem("name either a `revision` or a `service`");
+            table.report(problem.hint(MIRROR_HINT));
+            None
+        }
+    };
+    to.map(|to| Mirror { to, percent })
+}
+
+/// The name of a service that is not this one.
+fn other(spot: &Spot<'_>, own: &Name) -> Result<Name, Problem> {
+    let name = values::name(values::text(spot)?);
+    let name = name.map_err(|(message, hint)| spot.problem(message).hint(hint))?;
+    match name == *own {
+        false => Ok(name),
+        true => Err(spot
+            .problem("a service cannot mirror its requests to itself")
+            .hint("name another service, or one of its revisions: `mirror = { revision = 4 }`")),
     }
 }
 

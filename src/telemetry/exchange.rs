@@ -26,7 +26,7 @@ pub struct Usage {
 }
 
 /// What is known of a request when it arrives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ExchangeStart {
     /// The request id, as sent to the guest and back to the client.
     pub id: Box<str>,
@@ -63,6 +63,8 @@ pub struct TakenBy {
 #[derive(Debug)]
 pub struct Exchange {
     start: ExchangeStart,
+    /// Whether it is a copy, whose answer nobody waits for.
+    is_copy: bool,
     started: Instant,
     service: OnceLock<(Name, Arc<ServiceStats>)>,
     target: OnceLock<Arc<str>>,
@@ -86,8 +88,18 @@ const UNDECIDED: u8 = u8::MAX;
 impl Exchange {
     /// Begins to follow a request. Without `log`, no line is written.
     pub fn begin(start: ExchangeStart, log: Option<AccessLog>) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::new(start, false, log))
+    }
+
+    /// Begins to follow a copy of this request.
+    pub fn copy(&self) -> Arc<Self> {
+        Arc::new(Self::new(self.start.clone(), true, self.log.clone()))
+    }
+
+    fn new(start: ExchangeStart, is_copy: bool, log: Option<AccessLog>) -> Self {
+        Self {
             start,
+            is_copy,
             started: clock::now(),
             service: OnceLock::new(),
             target: OnceLock::new(),
@@ -103,7 +115,7 @@ impl Exchange {
             peak_memory: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
-        })
+        }
     }
 
     /// The request id.
@@ -218,6 +230,7 @@ impl Exchange {
             definition: served.map(|served| served.by.definition.to_string()),
             task: served.map(|served| served.by.task),
             target: self.target.get().map(|target| &**target),
+            mirror: self.is_copy,
             status: self.status.load(Ordering::Relaxed),
             code: code.as_str(),
             duration_us: micros(duration),
@@ -274,6 +287,8 @@ struct AccessLine<'a> {
     task: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    mirror: bool,
     status: u64,
     code: &'static str,
     duration_us: u64,

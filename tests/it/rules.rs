@@ -2,6 +2,7 @@
 
 mod admission;
 mod marks;
+mod mirrors;
 mod affinity;
 mod compression;
 mod expectations;

@@ -14,6 +14,7 @@ use crate::store::Revision;
 
 use super::super::dto::{Applied, AppliedService, AppliedTask, Change};
 use super::super::failure::Failure;
+use super::mirrors;
 use super::registered::Registered;
 use super::upstreams::{self, DecidedUpstream};
 
@@ -77,6 +78,7 @@ pub(super) fn decide(
     upstreams::check(manifest, registered)?;
     check_routes(manifest, registered)?;
     check_traffic(manifest, registered)?;
+    mirrors::check(manifest, registered)?;
     let services = manifest.services.iter().filter_map(|(name, spec)| {
         let task = (*current.get(&spec.task)?).clone();
         let latest = registered.latest.values();
@@ -245,6 +247,7 @@ fn change_service(
         deploy: spec.deploy.clone(),
         traffic: spec.traffic.clone(),
         affinity: spec.affinity.clone(),
+        mirror: spec.mirror.clone(),
         generation: before.map_or(1, |(before, _)| before.generation),
         // What a deleted service of this name has left goes on being counted.
         revisions: match (before, deployed) {
@@ -371,6 +374,7 @@ fn differences(before: &Service, after: &Service) -> Vec<String> {
         };
         changes.push(format!("affinity {} → {}", said(before), said(after)));
     }
+    changes.extend(mirrors::describe(before.mirror.as_ref(), after.mirror.as_ref()));
     changes.extend(describe_routes(&before.routes, &after.routes));
     changes
 }

@@ -14,6 +14,7 @@
 mod commit;
 mod decide;
 mod images;
+mod mirrors;
 mod registered;
 mod upstreams;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Name, Rollout, Service, TaskDefinition, Upstream};
+use crate::model::{Mirror, Name, Rollout, Service, TaskDefinition, Upstream};
 use crate::spec::Manifest;
 use crate::store::{self, Op, OpResult, RangeReq, Revision, Store, Txn, codec, keys};
 
@@ -19,7 +19,7 @@ pub(super) struct Registered {
     pub(super) services: BTreeMap<Name, (Service, Revision)>,
     /// Every upstream, with the revision that last changed it.
     pub(super) upstreams: BTreeMap<Name, (Upstream, Revision)>,
-    /// Revisions that are kept of the services whose traffic the manifest splits.
+    /// Revisions that are kept of the services whose requests the manifest sends to some of them.
     pub(super) revisions: BTreeMap<Name, BTreeSet<u64>>,
     /// The last deployment of each service, with the revision that last changed it.
     pub(super) rollouts: BTreeMap<Name, (Rollout, Revision)>,
@@ -28,7 +28,10 @@ pub(super) struct Registered {
 impl Registered {
     pub(super) async fn read(store: &dyn Store, manifest: &Manifest) -> Result<Self, store::Error> {
         let prefixes = [keys::SERVICES, keys::TASKS, keys::ROLLOUTS, keys::UPSTREAMS];
-        let splits = manifest.services.iter().filter(|(_, service)| !service.traffic.is_empty());
+        let splits = manifest.services.iter().filter(|(_, service)| {
+            let mirrored = service.mirror.as_ref().and_then(Mirror::revision);
+            !service.traffic.is_empty() || mirrored.is_some()
+        });
         let splits: Vec<&Name> = splits.map(|(name, _)| name).collect();
         let revisions = splits.iter().map(|name| keys::service_revisions(name.as_str()));
         let reads = prefixes.map(RangeReq::prefix).into_iter();

@@ -99,6 +99,31 @@ async fn a_route_belongs_to_one_service() {
 }
 
 #[tokio::test]
+async fn copies_go_to_somebody_who_is_there() {
+    let store = mem();
+    let with = |mirror: &str| format!("{HELLO}mirror = {{ {mirror} }}\n");
+    let hint = async |mirror: &str| {
+        let failure = apply(&store, &work(&with(mirror), "a")).await.expect_err(mirror);
+        assert_eq!(failure.code(), "manifest-invalid");
+        let problem = failure.problems()[0].clone();
+        (problem.path, problem.hint.unwrap_or_default())
+    };
+    let (path, said) = hint("revision = 1").await;
+    assert_eq!(path, "service.hello.mirror.revision");
+    assert!(said.contains("leave `mirror` out"), "{said}");
+    let (path, said) = hint("service = \"other\"").await;
+    assert_eq!(path, "service.hello.mirror.service");
+    assert!(said.contains("declare it: `[service.other]`"), "{said}");
+    let both = format!("{}[service.other]\ntask = \"hello\"\n", with("service = \"other\""));
+    apply(&store, &work(&both, "a")).await.expect("both are in the manifest");
+    assert_eq!(hint("revision = 7").await.1, "revisions that are kept: 1");
+    assert_eq!(hint("service = \"othr\"").await.1, "services that exist: other");
+    let changed = apply(&store, &work(&with("revision = 1, percent = 5"), "a")).await;
+    let changes = &changed.expect("applied").services[0].changes;
+    assert_eq!(*changes, ["mirror 100% to service other → 5% to revision 1"]);
+}
+
+#[tokio::test]
 async fn a_service_names_a_task_that_exists() {
     let store = mem();
     let service = "[service.web]\ntask = \"helo\"\n";

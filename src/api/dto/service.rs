@@ -189,6 +189,13 @@ pub struct ServiceDetail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub affinity: Option<model::Affinity>,
+    /// Copies of its requests that go elsewhere as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub mirror: Option<model::Mirror>,
+    /// What became of copies since the node started, by outcome.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mirrored: BTreeMap<String, u64>,
     /// What each node reports, revision by revision.
     pub status: Vec<Status>,
     /// The deployment that is under way, or was last.

@@ -74,6 +74,37 @@ fn old_revisions_go_and_those_in_use_stay() {
     assert!(plan(&after, 0).is_empty());
 }
 
+#[test]
+fn a_revision_that_gets_copies_stays_and_has_a_place_without_a_share() {
+    let mut now = snapshot(&["local"], &[("hello", 1, 1)]);
+    let mut service = now.services["hello"].clone();
+    service.deploy.keep = 1;
+    service.scale.min = 3;
+    let to = crate::model::MirrorTo::Revision(2);
+    service.mirror = Some(Mirror { to, percent: Percent::whole(10) });
+    now.services.insert(name("hello"), service.clone());
+    for revision in 2..=5 {
+        deploy(&mut now, &service, definition("hello", revision), DeployPolicy::default());
+        now.rollouts.get_mut("hello").expect("deployed").stage = Stage::Completed;
+    }
+    let decided = plan(&now, 0);
+    assert!(check(&now, &decided).is_empty());
+    let after = apply(&now, &decided);
+    let kept: Vec<u64> = after.revisions.keys().map(|(_, number)| *number).collect();
+    assert_eq!(kept, [2, 3, 4, 5]);
+    let grant = after.grants.values().next().expect("a grant");
+    assert_eq!(grant.steering.mirror, service.mirror);
+    let mirrored = grant.revision(2).expect("a place");
+    assert_eq!((mirrored.share, mirrored.scale.min), (Percent::NONE, 0));
+    // Where the one in service gets the copies, nothing is taken from it.
+    service.mirror.as_mut().expect("set").to = crate::model::MirrorTo::Revision(5);
+    now.services.insert(name("hello"), service);
+    let after = apply(&now, &plan(&now, 0));
+    let grant = after.grants.values().next().expect("a grant");
+    let numbers: Vec<u64> = grant.revisions.iter().map(|revision| revision.number).collect();
+    assert_eq!((numbers, grant.revisions[0].scale.min), (vec![5], 3));
+}
+
 /// What a node would say of the grants that it has: everything runs.
 fn report(snapshot: &mut Snapshot, errors: u64) {
     for ((node, service), grant) in &snapshot.grants {

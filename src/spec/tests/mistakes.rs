@@ -344,6 +344,28 @@ fn mistakes_in_affinity_are_found() {
 }
 
 #[test]
+fn mistakes_in_mirrors_are_found() {
+    for (mirror, path, said) in [
+        ("{}", "", "mirror = { revision = 4, percent = 10 } or"),
+        ("{ percent = 10 }", "", "mirror = { revision = 4, percent = 10 } or"),
+        ("{ revision = 1, service = 'b' }", "", "mirror = { service = \"other\""),
+        ("{ revision = 0 }", ".revision", "1"),
+        ("{ service = 'a' }", ".service", "name another service"),
+        ("{ service = 'B!' }", ".service", "b"),
+        ("{ revision = 1, percent = 101 }", ".percent", "a number such as 5"),
+        ("{ latest = true }", ".latest", "wharf revisions"),
+        ("'b'", "", "mirror = { revision = 4"),
+    ] {
+        let text = format!("[service.a]\nmirror = {mirror}");
+        let problems = problems(&text, Format::Toml);
+        let path = format!("service.a.mirror{path}");
+        let found = problems.iter().find(|found| found.path == path);
+        let found = found.unwrap_or_else(|| panic!("{mirror}: {problems:#?}"));
+        assert!(hint(found).replace('`', "").contains(said), "{mirror}: {found}");
+    }
+}
+
+#[test]
 fn mistakes_in_marks_of_traffic_are_found() {
     for (mark, path, said) in [
         ("header = 'x'", "header", "header = { name = \"x-canary\""),

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::*;
 use crate::model::{
     self, Adjust, Affinity, DeployPolicy, Ejection, Health, HostHeader, Mark, Methods, Metric,
-    Networks, Percent, Probe, RateKey, RateLimit, Retry, Route, RoutePattern, RouteRules,
-    ScalePolicies, ScheduledBounds, Step, Targets, Threshold, Token, TrafficTarget, UpstreamPolicy,
+    Mirror, MirrorTo, Networks, Percent, Probe, RateKey, RateLimit, Retry, Route, RoutePattern,
+    RouteRules, ScalePolicies, ScheduledBounds, Step, Targets, Threshold, Token, TrafficTarget,
+    UpstreamPolicy,
 };
 
 fn names() -> impl Strategy<Value = Name> {
@@ -108,6 +109,13 @@ fn affinities() -> impl Strategy<Value = Option<Affinity>> {
         (tokens(), 60u64..=400 * 24 * 3_600)
             .prop_map(|(name, ttl)| { Affinity::Cookie { name, ttl: Duration::from_secs(ttl) } }),
     ])
+}
+
+fn mirrors() -> impl Strategy<Value = Option<Mirror>> {
+    // Longer than any name of a service here: it is never its own.
+    let service = "[a-z]{20}".prop_map(|text| MirrorTo::Service(text.parse().expect("a name")));
+    let to = prop_oneof![(1u64..9).prop_map(MirrorTo::Revision), service];
+    prop::option::of((to, percents()).prop_map(|(to, percent)| Mirror { to, percent }))
 }
 
 fn probes() -> impl Strategy<Value = Option<Probe>> {
@@ -260,7 +268,7 @@ fn services() -> impl Strategy<Value = ServiceSpec> {
         scale,
         (queue, 0u64..3_600_001, healths()),
         deploys(),
-        (traffic(), affinities()),
+        (traffic(), affinities(), mirrors()),
     )
         .prop_map(
             |(
@@ -269,7 +277,7 @@ fn services() -> impl Strategy<Value = ServiceSpec> {
                 (a, b, idle, scaling, schedule),
                 ((depth, wait), drain, health),
                 deploy,
-                (traffic, affinity),
+                (traffic, affinity, mirror),
             )| ServiceSpec {
                 task,
                 routes,
@@ -282,6 +290,7 @@ fn services() -> impl Strategy<Value = ServiceSpec> {
                 deploy,
                 traffic,
                 affinity,
+                mirror,
             },
         )
 }
