@@ -46,14 +46,18 @@ pub(super) fn counts(node: &Node) -> Vec<ServiceCounts> {
     let services = asked(node).into_iter().filter_map(|cell| {
         let (name, stats) = (cell.name().clone(), cell.stats_if_any()?.snapshot());
         let (in_flight, tasks) = cell.load();
-        Some(ServiceCounts { name, stats, in_flight, tasks: Some(tasks), retries: None })
+        let mirrored = cell.mirrors().counted().filter(|(_, count)| *count > 0);
+        let mirrored = mirrored.map(|(outcome, count)| (outcome.as_str(), count)).collect();
+        let (tasks, retries) = (Some(tasks), None);
+        Some(ServiceCounts { name, stats, in_flight, tasks, retries, mirrored })
     });
     let upstreams = node.parts.upstreams.all();
     let upstreams = by_name(upstreams, |cell| cell.name()).into_iter().filter_map(|cell| {
         let (name, stats) = (cell.name().clone(), cell.stats_if_any()?.snapshot());
         let in_flight = cell.view().iter().map(|server| server.in_flight).sum();
         let retries = Some(cell.retries());
-        Some(ServiceCounts { name, stats, in_flight, tasks: None, retries })
+        let mirrored = Vec::new();
+        Some(ServiceCounts { name, stats, in_flight, tasks: None, retries, mirrored })
     });
     services.chain(upstreams).collect()
 }

@@ -69,7 +69,7 @@ pub(super) fn is_websocket<B>(request: &Request<B>) -> bool {
 
 /// A request on its way to an upstream.
 pub(super) struct Passage<'a> {
-    pub(super) cell: &'a UpstreamCell,
+    pub(super) cell: &'a Arc<UpstreamCell>,
     pub(super) origin: &'a Origin,
     pub(super) id: &'a HeaderValue,
     pub(super) via: &'a Via,

@@ -140,13 +140,14 @@ impl State {
     /// Decides, and starts what is missing. What is too much goes with the next turn of the
     /// reaper: a request does not wait for it.
     fn decide(&mut self, cell: &Arc<RevisionCell>, now_ns: u64) {
+        let Some(scaling) = &mut self.scaling else { return };
+        scaling.due_ns = (now_ns / SECOND_NS + 1) * SECOND_NS;
         let (Some(deployment), Component::Loaded(loaded)) = (&self.deployment, &self.component)
         else {
             return;
         };
         let (loaded, facts) = (Arc::clone(loaded), facts(deployment, loaded, self.task_count()));
         let Some(scaling) = &mut self.scaling else { return };
-        scaling.due_ns = (now_ns / SECOND_NS + 1) * SECOND_NS;
         let (cpu_ns, memory) = (cell.cpu_ns(), self.tasks.iter().map(|t| t.memory.used()).sum());
         let used_ns = cpu_ns.saturating_sub(scaling.cpu_told_ns);
         scaling.cpu_told_ns = cpu_ns;

@@ -1,6 +1,7 @@
 //! A server's response on its way to the client.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use crate::model::Ejection;
+use crate::model::{Ejection, UpstreamPolicy};
 
+use super::cell::UpstreamCell;
 use super::http1::Http1;
 use super::server::InFlight;
 
@@ -33,6 +35,8 @@ pub struct UpstreamBody {
     connection: Option<Box<Http1>>,
     /// Until the body has ended.
     in_flight: Option<InFlight>,
+    /// Whom to tell how the response ended, unless its head has told already.
+    judge: Option<Arc<UpstreamCell>>,
     eject: Ejection,
     idle: Duration,
     alarm: Option<Pin<Box<Sleep>>>,
@@ -43,16 +47,18 @@ impl UpstreamBody {
         incoming: Incoming,
         connection: Option<Box<Http1>>,
         in_flight: InFlight,
-        idle: Duration,
-        eject: Ejection,
+        judge: Option<Arc<UpstreamCell>>,
+        policy: &UpstreamPolicy,
     ) -> Self {
-        let (in_flight, alarm) = (Some(in_flight), None);
-        Self { incoming, connection, in_flight, eject, idle, alarm }
+        let (in_flight, idle, eject) = (Some(in_flight), policy.idle_timeout, policy.eject);
+        Self { incoming, connection, in_flight, judge, eject, idle, alarm: None }
     }
 
     /// The body of a response that has none, because its connection is used for something else.
-    pub(super) fn empty(incoming: Incoming, idle: Duration, eject: Ejection) -> Self {
-        Self { incoming, connection: None, in_flight: None, eject, idle, alarm: None }
+    pub(super) fn empty(incoming: Incoming, policy: &UpstreamPolicy) -> Self {
+        let (idle, eject) = (policy.idle_timeout, policy.eject);
+        let (connection, in_flight, judge, alarm) = (None, None, None, None);
+        Self { incoming, connection, in_flight, judge, eject, idle, alarm }
     }
 
     /// Lets go of the server if there is nothing to wait for.
@@ -64,6 +70,9 @@ impl UpstreamBody {
 
     fn end(&mut self, cx: &mut Context<'_>) {
         let Some(InFlight(server)) = self.in_flight.as_ref() else { return };
+        if let Some(cell) = self.judge.take() {
+            cell.note(server, false, &self.eject);
+        }
         if let Some(connection) = self.connection.take() {
             server.give_back(connection, cx);
         }
@@ -71,8 +80,8 @@ impl UpstreamBody {
     }
 
     fn fail(&mut self, why: BodyFailed) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
-        if let Some(in_flight) = self.in_flight.take() {
-            let _ = in_flight.0.note(true, &self.eject);
+        if let (Some(in_flight), Some(cell)) = (self.in_flight.take(), self.judge.take()) {
+            cell.note(&in_flight.0, true, &self.eject);
         }
         self.connection = None;
         Poll::Ready(Some(Err(why)))

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::model::{Name, Upstream, UpstreamPolicy};
+use crate::model::{Ejection, Name, Upstream};
 use crate::routing::{RetryBudget, may_eject, power_of_two};
 use crate::telemetry::ServiceStats;
 
@@ -177,8 +177,8 @@ impl UpstreamCell {
     }
 
     /// Takes an answer into account, and leaves the server alone if it answers badly.
-    pub(super) fn note(&self, server: &Arc<Server>, failed: bool, policy: &UpstreamPolicy) {
-        if !server.note(failed, &policy.eject) {
+    pub(super) fn note(&self, server: &Arc<Server>, failed: bool, policy: &Ejection) {
+        if !server.note(failed, policy) {
             return;
         }
         let ejected = {
@@ -186,7 +186,7 @@ impl UpstreamCell {
             let (state, now) = (self.state.load(), clock::now());
             let out = state.servers.iter().filter(|other| other.out_until(now).is_some()).count();
             let may = may_eject(out, state.servers.len()) && !server.is_out();
-            may.then(|| server.eject(&policy.eject, now))
+            may.then(|| server.eject(policy, now))
         };
         if ejected.is_some() {
             tracing::warn!(upstream = %self.name, server = %server.name,

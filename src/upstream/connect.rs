@@ -38,6 +38,16 @@ pub(super) enum ConnectError {
     NoAuthorities,
 }
 
+impl ConnectError {
+    /// Whether the server speaks none of the protocols that it was offered.
+    pub(super) fn is_other_protocol(&self) -> bool {
+        use rustls::{AlertDescription, Error};
+        let Self::Io(error) = self else { return false };
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        matches!(inner, Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
+    }
+}
+
 /// Whom to believe that a server is who it says.
 #[derive(Clone)]
 pub struct Trust(Option<Arc<Configs>>);

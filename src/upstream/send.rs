@@ -30,6 +30,8 @@ const MOST_STALE: u32 = 16;
 /// Stands in the count of a request's frames when there was an error in place of the last one.
 const BROKE_OFF: u64 = u64::MAX;
 
+const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
+
 /// What a request's body may fail with.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -128,7 +130,7 @@ impl UpstreamCell {
     /// Sends a request to one of the servers, and to another if that is safe.
     ///
     /// Dropping the future closes the connection that the request was sent on.
-    pub async fn send(&self, sent: Sent) -> Result<Answer, SendError> {
+    pub async fn send(self: &Arc<Self>, sent: Sent) -> Result<Answer, SendError> {
         let state = self.current();
         let retry = &state.upstream.policy.retry;
         self.budget.pay_in(retry.budget);
@@ -163,7 +165,7 @@ impl UpstreamCell {
     }
 
     async fn attempt(
-        &self,
+        self: &Arc<Self>,
         state: &State,
         in_flight: InFlight,
         request: Request<Outgoing>,
@@ -175,13 +177,16 @@ impl UpstreamCell {
         let connection = match server.connection(policy, &state.trust, upgrade).await {
             Ok(connection) => connection,
             Err(error) => {
-                self.note(&server, true, policy);
+                // Who speaks nothing but HTTP/2 cannot be left, which is no fault.
+                if !(upgrade && error.is_other_protocol()) {
+                    self.note(&server, true, &policy.eject);
+                }
                 let (code, detail) = (Code::UpstreamUnreachable, error.to_string());
                 let again = Some(request);
                 return Err(Failed { code, detail, server, again, stale: false });
             }
         };
-        let reused = matches!(connection, Connection::Http1 { reused: true, .. });
+        let reused = connection.is_reused();
         let copy = if may_retry || reused { again(&request) } else { None };
         let passed = match request.body() {
             Outgoing::Empty => None,
@@ -191,14 +196,13 @@ impl UpstreamCell {
         let result = match in_time(answered, policy.timeout, passed.as_deref()).await {
             Some(result) => result,
             None => {
-                self.note(&server, true, policy);
+                self.note(&server, true, &policy.eject);
                 let (code, detail) = (Code::UpstreamTimeout, "no response in time".to_owned());
                 return Err(Failed { code, detail, server, again: None, stale: false });
             }
         };
         match result {
             Ok((response, connection)) => {
-                self.note(&server, response.status().is_server_error(), policy);
                 Ok(self.answer(response, connection, in_flight, policy).await)
             }
             Err(Unanswered { unsent, error }) => {
@@ -209,7 +213,7 @@ impl UpstreamCell {
                 let stale = reused && unsent.is_some();
                 // An old connection may be closed at any moment: that is no fault of its server.
                 if !reused && !body_failed {
-                    self.note(&server, true, policy);
+                    self.note(&server, true, &policy.eject);
                 }
                 let again = unsent.or(copy).filter(|_| !body_failed);
                 let (code, detail) = (Code::UpstreamFailed, error.to_string());
@@ -219,7 +223,7 @@ impl UpstreamCell {
     }
 
     async fn answer(
-        &self,
+        self: &Arc<Self>,
         response: Response<Incoming>,
         connection: Option<Box<Http1>>,
         in_flight: InFlight,
@@ -227,9 +231,14 @@ impl UpstreamCell {
     ) -> Answer {
         let server = Arc::clone(&in_flight.0.name);
         let (head, incoming) = response.into_parts();
-        let idle = policy.idle_timeout;
-        if head.status != StatusCode::SWITCHING_PROTOCOLS {
-            let mut body = UpstreamBody::new(incoming, connection, in_flight, idle, policy.eject);
+        let (failed, switches) = (head.status.is_server_error(), head.status == SWITCHING);
+        if failed || switches {
+            self.note(&in_flight.0, failed, &policy.eject);
+        }
+        if !switches {
+            // A good head may be followed by a body that breaks off.
+            let judge = (!failed).then(|| Arc::clone(self));
+            let mut body = UpstreamBody::new(incoming, connection, in_flight, judge, policy);
             poll_fn(|cx| {
                 body.settle(cx);
                 Poll::Ready(())
@@ -237,7 +246,7 @@ impl UpstreamCell {
             .await;
             return Answer { response: Response::from_parts(head, body), server, tunnel: None };
         }
-        let body = UpstreamBody::empty(incoming, idle, policy.eject);
+        let (body, idle) = (UpstreamBody::empty(incoming, policy), policy.idle_timeout);
         let closing = self.closing.clone();
         let tunnel = connection.map(|connection| Tunnel {
             connection,
@@ -291,7 +300,7 @@ pub(super) async fn exchange(
             }
             Ok((response, Some(connection)))
         }
-        Connection::Http2(mut sender) => {
+        Connection::Http2 { mut sender, .. } => {
             if let Err(error) = sender.ready().await {
                 return Err(Unanswered { unsent: Some(request), error });
             }

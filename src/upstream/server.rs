@@ -62,7 +62,14 @@ pub(super) struct Counts {
 /// A connection that takes the next request.
 pub(super) enum Connection {
     Http1 { connection: Box<Http1>, reused: bool },
-    Http2(Http2),
+    Http2 { sender: Http2, reused: bool },
+}
+
+impl Connection {
+    /// Whether it has carried other requests, so that the server may just be closing it.
+    pub(super) fn is_reused(&self) -> bool {
+        matches!(self, Self::Http1 { reused: true, .. } | Self::Http2 { reused: true, .. })
+    }
 }
 
 impl Server {
@@ -105,14 +112,14 @@ impl Server {
         let turn = tokio::time::timeout(policy.connect_timeout, self.http2.lock()).await;
         let mut shared = turn.map_err(|_| ConnectError::Timeout(policy.connect_timeout))?;
         if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(Connection::Http2(sender.clone()));
+            return Ok(Connection::Http2 { sender: sender.clone(), reused: true });
         }
         if self.prefers_http1() {
             drop(shared);
             return self.open_any(policy, trust).await;
         }
         let opened = self.open_any(policy, trust).await?;
-        if let Connection::Http2(sender) = &opened {
+        if let Connection::Http2 { sender, .. } = &opened {
             *shared = Some(sender.clone());
         }
         Ok(opened)
@@ -144,7 +151,10 @@ impl Server {
         self.counts.connects.fetch_add(1, Ordering::Relaxed);
         let opened = connect::connect(&self.target, trust, policy.connect_timeout, alpn).await?;
         Ok(match opened.http2 {
-            true => Connection::Http2(begin_http2(opened.io).await?),
+            true => {
+                let sender = begin_http2(opened.io).await?;
+                Connection::Http2 { sender, reused: false }
+            }
             false => {
                 let connection = Http1::new(opened.io).await?;
                 Connection::Http1 { connection, reused: false }

@@ -95,6 +95,7 @@ mod tests {
             in_flight: 5,
             tasks: Some(tasks),
             retries: None,
+            mirrored: vec![("sent", 3)],
         }];
         let revisions = vec![RevisionCounts {
             service: name.clone(),
@@ -134,6 +135,10 @@ mod tests {
         let last = "wharf_request_duration_seconds_bucket{le=\"+Inf\",service=\"hello\"} 1";
         assert!(text.contains(last), "{text}");
         assert!(text.contains("wharf_instances_live 3"), "{text}");
+        assert!(
+            text.contains("wharf_mirrors_total{service=\"hello\",outcome=\"sent\"} 3"),
+            "{text}"
+        );
         assert!(text.trim_end().ends_with("# EOF"));
     }
 }

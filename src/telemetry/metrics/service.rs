@@ -24,6 +24,8 @@ pub struct ServiceCounts {
     pub tasks: Option<TaskGauges>,
     /// Attempts that were not the first of their request, if it is an upstream.
     pub retries: Option<u64>,
+    /// Copies of its requests by what became of them, without what never happened.
+    pub mirrored: Vec<(&'static str, u64)>,
 }
 
 /// The tasks of a service now.
@@ -46,6 +48,7 @@ impl Labelled for ServiceCounts {
 }
 
 const REQUESTS: (&str, &str) = ("requests", "Requests by how they ended");
+const MIRRORS: (&str, &str) = ("mirrors", "Copies of requests by what became of them");
 
 /// What is known of the tasks of a service; of an upstream there are none.
 fn of_tasks(counts: &ServiceCounts, value: fn(&TaskGauges) -> u64) -> Option<series::Value> {
@@ -103,6 +106,12 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, all: &[ServiceCounts])
         counts.map(move |(code, n)| ([("service", name), ("code", code.as_str())], *n))
     });
     series::encode_counters(encoder, REQUESTS, by_code)?;
+    let by_outcome = all.iter().flat_map(|one| {
+        let name = one.name.as_str();
+        let counts = one.mirrored.iter();
+        counts.map(move |(outcome, n)| ([("service", name), ("outcome", *outcome)], *n))
+    });
+    series::encode_counters(encoder, MIRRORS, by_outcome)?;
     series::encode(encoder, FAMILIES, all)?;
     for (name, help, histogram) in HISTOGRAMS {
         let mut family = encoder.encode_descriptor(name, help, None, Histogram)?;

@@ -132,3 +132,23 @@ async fn a_server_that_nobody_asks_any_more_counts_as_well() {
     assert!(ask(&node, 60).await.iter().all(|status| *status == 200));
     assert!(a.requests() > 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_responses_break_off_is_left_alone() {
+    let (a, b) = (Origin::start("a").await, Origin::start("b").await);
+    let lines = "eject = { failures = 3, time = \"5m\" }\naffinity = { header = \"x-user\" }";
+    let node = node(&[a.address, b.address], lines);
+    let client = crate::support::http_client();
+    let url = format!("http://{}/break", node.http);
+    for _ in 0..3 {
+        let request = client.get(&url).header("host", "up.test").header("x-user", "7");
+        let answer = request.send().await.expect("a head");
+        assert_eq!(answer.status(), 200);
+        assert!(answer.text().await.is_err(), "it breaks off");
+    }
+    let ejected = || {
+        let states = [a.address, b.address].map(|address| state(&node, address));
+        states.iter().filter(|state| state["state"] == "ejected").count()
+    };
+    eventually("one of them is left alone", || ejected() == 1).await;
+}
