@@ -13,7 +13,7 @@ const MOST_SAVED: u64 = 100;
 const FIRST: u64 = 10;
 
 /// An account that every request pays into and every retry is paid from. Retries are at most the
-/// granted share of all requests, and [`FIRST`].
+/// granted share of all requests, and the ten that there are at first.
 #[derive(Debug)]
 pub struct RetryBudget {
     saved: AtomicU64,
