@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::harness::guest::HELLO_BODY;
@@ -146,6 +147,19 @@ backend origin
 
     pub(super) fn version(&self) -> &str {
         &self.version
+    }
+}
+
+impl Drop for Peer {
+    /// nginx answers from children of its own, which outlive a parent that is killed.
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + START_TIME;
+        while TcpStream::connect(self.address).is_ok() && Instant::now() < deadline {
+            std::thread::sleep(LOOK_INTERVAL);
+        }
     }
 }
 
