@@ -11,7 +11,7 @@
 //!
 //! Start reading at [`Agent::run`], then `held.rs` and `prepare.rs`.
 
-mod grants;
+mod feed;
 mod held;
 mod place;
 mod prepare;
@@ -39,9 +39,9 @@ use crate::upstream::UpstreamTable;
 pub use images::{Images, ImagesError, OWN_REGISTRY, reachable};
 pub use pulls::{Pulled, Pulls};
 
-use grants::{Change, Grants};
+use feed::{Change, Feed};
 use held::Held;
-use upstreams::{Feed, Upstreams};
+use upstreams::Upstreams;
 
 /// Revisions that are prepared at once: each may hold an image of 64 MiB.
 const PREPARED_AT_ONCE: usize = 4;
@@ -135,9 +135,10 @@ impl Agent {
 
     async fn follow(&mut self) -> Result<(), store::Error> {
         register(&*self.parts.store, &self.parts.node).await?;
-        let (mut feed, upstreams) = Feed::list(&*self.parts.store).await?;
+        let (mut feed, upstreams) = Feed::list(&*self.parts.store, keys::UPSTREAMS.into()).await?;
         self.upstreams.replace_all(upstreams);
-        let (mut grants, all) = Grants::list(&*self.parts.store, &self.parts.node.id).await?;
+        let prefix = keys::node_grants(self.parts.node.id.as_str());
+        let (mut grants, all) = Feed::<Grant>::list(&*self.parts.store, prefix).await?;
         if self.listed.is_some() {
             self.said = report::last(&*self.parts.store, &self.parts.node.id).await?;
         }

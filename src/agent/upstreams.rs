@@ -5,66 +5,10 @@ use std::sync::Arc;
 
 use crate::model::{Name, Service, Upstream};
 use crate::runtime::Routes;
-use crate::store::{
-    self, Consistency, Event, EventKind, Kv, RangeReq, Revision, Store, WatchStream, codec, keys,
-};
 use crate::upstream::{Prober, Trust, UpstreamCell, UpstreamTable};
 
+use super::feed::Change;
 use super::routes;
-
-/// What happened to an upstream.
-pub(super) enum Change {
-    Put(Box<Upstream>),
-    Gone(Name),
-}
-
-/// The feed of changes.
-pub(super) struct Feed {
-    watch: WatchStream,
-    pending: std::vec::IntoIter<Event>,
-}
-
-impl Feed {
-    /// Every upstream, and the feed of what changes from then on.
-    pub(super) async fn list(store: &dyn Store) -> Result<(Self, Vec<Upstream>), store::Error> {
-        let range = RangeReq::prefix(keys::UPSTREAMS);
-        let listed = store.range(range, Consistency::Cached(Revision::ZERO)).await?;
-        let watch = store.watch(keys::UPSTREAMS.into(), listed.revision.next()).await?;
-        let upstreams = listed.kvs.iter().filter_map(decode).collect();
-        Ok((Self { watch, pending: Vec::new().into_iter() }, upstreams))
-    }
-
-    /// The next change. What cannot be read is passed over and named in the log.
-    pub(super) async fn next(&mut self) -> Result<Change, store::Error> {
-        loop {
-            for event in self.pending.by_ref() {
-                match event.kind {
-                    EventKind::Put => {
-                        if let Some(upstream) = decode(&event.kv) {
-                            return Ok(Change::Put(Box::new(upstream)));
-                        }
-                    }
-                    EventKind::Delete => {
-                        let name = keys::parse_upstream(&event.kv.key);
-                        if let Some(Ok(name)) = name.map(|name| name.parse()) {
-                            return Ok(Change::Gone(name));
-                        }
-                    }
-                }
-            }
-            match self.watch.next().await? {
-                Some(batch) => self.pending = batch.events.into_iter(),
-                // The store is closing: there will be no more changes.
-                None => std::future::pending().await,
-            }
-        }
-    }
-}
-
-fn decode(record: &Kv) -> Option<Upstream> {
-    let decoded = codec::decode(record);
-    decoded.inspect_err(|error| tracing::error!(%error, "an upstream is left out")).ok()
-}
 
 /// The upstreams in hand.
 pub(super) struct Upstreams {
@@ -87,7 +31,7 @@ impl Upstreams {
         all.into_iter().for_each(|upstream| self.accept(upstream));
     }
 
-    pub(super) fn take(&mut self, change: Change) {
+    pub(super) fn take(&mut self, change: Change<Upstream>) {
         match change {
             Change::Put(upstream) => self.accept(*upstream),
             Change::Gone(name) => self.withdraw(&name),

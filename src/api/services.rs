@@ -90,14 +90,22 @@ pub(super) async fn delete(
 ) -> Result<(StatusCode, Json<Deleted>), Failure> {
     let store = &*node.parts.store;
     let name = named(store, &text).await?;
-    let key = keys::service(name.as_str());
+    match delete_record(store, &name, keys::service(name.as_str())).await? {
+        Some(deleted) => Ok((StatusCode::ACCEPTED, Json(deleted))),
+        None => Err(not_found(store, &text).await?),
+    }
+}
+
+/// Deletes the record of something with this name, if there is one.
+pub(super) async fn delete_record(
+    store: &dyn Store,
+    name: &Name,
+    key: Bytes,
+) -> Result<Option<Deleted>, store::Error> {
     let txn = Txn::of(vec![Op::delete(key.clone())]).when(Cond::Exists(key));
     let done = store.txn(txn).await?;
-    if !done.succeeded {
-        return Err(not_found(store, &text).await?);
-    }
     let deleted = Deleted { name: name.to_string(), revision: done.revision.0 };
-    Ok((StatusCode::ACCEPTED, Json(deleted)))
+    Ok(done.succeeded.then_some(deleted))
 }
 
 /// Changes how many tasks a service has.

@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::model;
-use crate::store::{self, Cond, Consistency, Op, RangeReq, Store, Txn, codec, keys};
+use crate::store::{self, Consistency, RangeReq, Store, codec, keys};
 
 use super::dto::{Deleted, Stats, Upstream, UpstreamDetail, UpstreamTarget};
 use super::failure::Failure;
 use super::problem::Problem;
 use super::segment::Segment;
-use super::services::{parse_name, read_record, shown};
+use super::services::{delete_record, parse_name, read_record, shown};
 use super::{Shared, State as Node};
 
 /// Lists the upstreams.
@@ -80,14 +80,10 @@ pub(super) async fn delete(
 ) -> Result<(StatusCode, Json<Deleted>), Failure> {
     let store = &*node.parts.store;
     let Some(name) = parse_name(&text) else { return Err(not_found(store, &text).await?) };
-    let key = keys::upstream(name.as_str());
-    let txn = Txn::of(vec![Op::delete(key.clone())]).when(Cond::Exists(key));
-    let done = store.txn(txn).await?;
-    if !done.succeeded {
-        return Err(not_found(store, &text).await?);
+    match delete_record(store, &name, keys::upstream(name.as_str())).await? {
+        Some(deleted) => Ok((StatusCode::ACCEPTED, Json(deleted))),
+        None => Err(not_found(store, &text).await?),
     }
-    let deleted = Deleted { name: name.to_string(), revision: done.revision.0 };
-    Ok((StatusCode::ACCEPTED, Json(deleted)))
 }
 
 /// An upstream with what this node knows of its servers.

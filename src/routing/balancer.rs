@@ -25,6 +25,17 @@ fn scaled(bits: u64, count: usize) -> usize {
     ((bits * count as u64) >> 32) as usize
 }
 
+/// What a state grows by between two numbers of [`mix`].
+pub const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A number that looks random, from a state: enough for choosing, without a system call
+/// (SplitMix64; Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+pub fn mix(state: u64) -> u64 {
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -13,7 +13,7 @@ mod budget;
 mod rate;
 mod client;
 
-pub use balancer::power_of_two;
+pub use balancer::{STRIDE, mix, power_of_two};
 pub use budget::RetryBudget;
 pub use client::{Client, point};
 pub use health::{Restarts, Start, Startup, Tally};

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use crate::autoscaler;
 use crate::clock;
 use crate::model::QueueBounds;
-use crate::routing::power_of_two;
+use crate::routing::{self, power_of_two};
 
 use super::deployment::{Deployment, Refusal};
 use super::drain::stop_after;
@@ -104,12 +104,8 @@ impl State {
 
     /// Power of two choices; if both are full, any task with room.
     fn pick(&mut self) -> Option<usize> {
-        // SplitMix64 (Steele, Lea, Flood, 2014): enough for choosing, and without a system call.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let random = mixed ^ (mixed >> 31);
+        self.random = self.random.wrapping_add(routing::STRIDE);
+        let random = routing::mix(self.random);
         let picked = power_of_two(self.tasks.len(), random, |i| self.tasks[i].in_flight())?;
         match self.tasks[picked].has_room() {
             true => Some(picked),

@@ -73,7 +73,7 @@ pub(super) fn read(table: &mut Table<'_, '_>, seen: &mut Seen) -> Vec<Route> {
 }
 
 /// The items of a list, or what stands in place of one.
-fn one_or_more<'t>(all: &Spot<'t>) -> Vec<Spot<'t>> {
+pub(super) fn one_or_more<'t>(all: &Spot<'t>) -> Vec<Spot<'t>> {
     match &all.node.tree {
         Tree::List(items) => items.iter().enumerate().map(|(i, item)| all.item(i, item)).collect(),
         _ => vec![all.clone()],

@@ -82,10 +82,7 @@ fn read_targets(table: &mut Table<'_, '_>) -> Vec<TargetUrl> {
         table.report(missing.hint(TARGET));
         return Vec::new();
     };
-    let spots = match &all.node.tree {
-        Tree::List(items) => items.iter().enumerate().map(|(i, item)| all.item(i, item)).collect(),
-        _ => vec![all.clone()],
-    };
+    let spots = route::one_or_more(&all);
     if spots.is_empty() || spots.len() > bounds::TARGETS {
         let message = format!("{} targets: expected 1 to {}", spots.len(), bounds::TARGETS);
         table.report(all.problem(message).hint(TARGET));

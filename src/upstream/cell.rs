@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::model::{Ejection, Name, Upstream};
-use crate::routing::{RetryBudget, may_eject, power_of_two};
+use crate::routing::{RetryBudget, STRIDE, may_eject, mix, power_of_two};
 use crate::telemetry::ServiceStats;
 
 use super::connect::Trust;
@@ -195,18 +195,9 @@ impl UpstreamCell {
         }
     }
 
-    /// A number that nobody can foresee. Good enough to spread load (Steele, Lea and Flood, "Fast
-    /// splittable pseudorandom number generators", 2014).
     pub(super) fn random(&self) -> u64 {
-        let state = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        mix(state)
+        mix(self.random.fetch_add(STRIDE, Ordering::Relaxed))
     }
-}
-
-fn mix(state: u64) -> u64 {
-    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 impl State {
@@ -256,6 +247,6 @@ impl State {
 /// only its own clients move (Thaler and Ravishankar, "A Name-Based Mapping Scheme for
 /// Rendezvous", 1996).
 fn closest(servers: &[Arc<Server>], point: u32) -> Option<usize> {
-    let mark = |server: &Server| mix(server.key ^ u64::from(point));
+    let mark = |server: &Server| mix((u64::from(server.point) << 32) | u64::from(point));
     (0..servers.len()).max_by_key(|at| mark(&servers[*at]))
 }

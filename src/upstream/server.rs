@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::clock;
 use crate::model::{Ejection, TargetScheme, TargetUrl, UpstreamPolicy};
-use crate::routing::Outlier;
+use crate::routing::{Outlier, point};
 
 use super::connect::{self, Alpn, ConnectError, Io, Trust};
 use super::http1::Http1;
@@ -33,8 +33,8 @@ pub(super) struct Server {
     pub(super) target: TargetUrl,
     /// The target as text, for logs and metrics.
     pub(super) name: Arc<str>,
-    /// A number that stands for the target, for clients that stay with a server.
-    pub(super) key: u64,
+    /// What stands for the target where clients stay with a server.
+    pub(super) point: u32,
     pub(super) in_flight: AtomicU32,
     pub(super) counts: Counts,
     /// Whether its last probes passed; true where nothing is asked.
@@ -77,7 +77,7 @@ impl Server {
         let name: Arc<str> = target.to_string().into();
         Arc::new(Self {
             target,
-            key: key(&name),
+            point: point(name.as_bytes()),
             name,
             in_flight: AtomicU32::new(0),
             counts: Counts::default(),
@@ -223,12 +223,6 @@ impl Server {
     pub(super) fn is_out(&self) -> bool {
         self.out_until(clock::now()).is_some()
     }
-}
-
-/// FNV-1a: the same on every node, and after every start.
-fn key(name: &str) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 async fn begin_http2(io: Io) -> Result<Http2, hyper::Error> {
