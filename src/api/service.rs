@@ -24,7 +24,7 @@ impl From<Api> for ApiService {
 impl Serve for ApiService {
     type Body = Body;
 
-    async fn answer(&self, request: Request<Incoming>, _: Peer) -> Response {
+    async fn answer(&self, request: Request<Incoming>, _: &Peer) -> Response {
         match self.0.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -86,8 +86,9 @@ impl<S: Serve> Connection<S> {
             let (service, link) = (Arc::clone(&service), link.clone());
             let is_last = shutdown.is_replaced() && request.version() < Version::HTTP_2;
             let after = Arc::clone(&after);
+            let peer = peer.clone();
             async move {
-                let mut response = service.answer(request, peer).await;
+                let mut response = service.answer(request, &peer).await;
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     *after.lock() = response.extensions_mut().remove::<AfterUpgrade>();
                 } else if is_last {
@@ -142,7 +143,7 @@ impl<S: Serve> Connection<S> {
         }
         if let Some(refused) = Refused::of(&error) {
             tracing::debug!(client = %peer.client, %error, "what came is no request");
-            service.refused(peer, refused);
+            service.refused(&peer, refused);
         }
     }
 }

@@ -38,7 +38,7 @@ impl Entrance {
         shutdown: &Shutdown,
     ) -> Option<(Stream, Peer)> {
         if self.tls.is_none() && !self.announced_by.contain(client.ip()) {
-            return Some((Stream::Cleartext(stream), Peer { client, channel: Channel::Cleartext }));
+            return Some((Stream::Cleartext(stream), Peer::new(client, Channel::Cleartext)));
         }
         // On the heap, so that other connections do not carry its room with them.
         let opening = Box::pin(self.announced_and_encrypted(stream, client));
@@ -72,7 +72,7 @@ impl Entrance {
             Some(tls) => encrypted(stream, tls).await?,
             None => (Stream::Cleartext(stream), Channel::Cleartext),
         };
-        Ok((stream, Peer { client, channel }))
+        Ok((stream, Peer::new(client, channel)))
     }
 }
 

@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -69,12 +69,25 @@ impl Default for Bounds {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// Their address.
     pub client: SocketAddr,
     /// How they came.
     pub channel: Channel,
+    /// The address without its port, as a field says it: written once, for all requests.
+    pub address: HeaderValue,
+}
+
+impl Peer {
+    /// Who comes from this address.
+    pub fn new(client: SocketAddr, channel: Channel) -> Self {
+        let address = client.ip().to_canonical().to_string();
+        let address = HeaderValue::try_from(address);
+        // An address has no byte that a field cannot have.
+        let address = address.unwrap_or(HeaderValue::from_static("unknown"));
+        Self { client, channel, address }
+    }
 }
 
 /// How bytes come.
@@ -97,14 +110,14 @@ pub trait Serve: Send + Sync + 'static {
     fn answer(
         &self,
         request: Request<Incoming>,
-        peer: Peer,
+        peer: &Peer,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Told of a response that is given up because its client does not take it.
     fn stalled(_body: &Self::Body) {}
 
     /// Told of a connection that ended because what came on it was no request.
-    fn refused(&self, _peer: Peer, _refused: Refused) {}
+    fn refused(&self, _peer: &Peer, _refused: Refused) {}
 }
 
 /// What a body may fail with.

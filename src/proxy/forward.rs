@@ -1,7 +1,7 @@
 //! From a request to its response.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY};
@@ -21,6 +21,7 @@ use super::balancer::ProxyParts;
 use super::edge::{Edge, strict_transport, to_https};
 use super::failure::Failure;
 use super::headers::{self, REQUEST_ID};
+use super::ids::RequestIds;
 use super::mirror::Original;
 use super::origin::Origin;
 use super::request_body::RequestBody;
@@ -137,18 +138,17 @@ impl Front {
 impl Serve for Front {
     type Body = ResponseBody;
 
-    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
+    async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<ResponseBody> {
         let (head, body) = request.into_parts();
         let admitted = admit_from(peer, &head);
         let origin = Origin::of(peer, &head.headers, &self.edge.trusted_proxies);
         let is_head = head.method == http::Method::HEAD;
         let id = headers::client_id(&head.headers).unwrap_or_else(|| self.ids.next());
-        let host = admitted.as_ref().map_or("", |admitted| admitted.authority.host());
         let start = ExchangeStart {
-            id: id.to_str().unwrap_or_default().into(),
+            id: id.clone(),
             method: head.method.clone(),
-            host: host.into(),
-            path: head.uri.path().into(),
+            authority: admitted.as_ref().ok().map(|admitted| admitted.authority.clone()),
+            target: head.uri.path_and_query().cloned(),
             client: origin.client,
         };
         let exchange = Exchange::begin(start, self.log.clone());
@@ -186,7 +186,7 @@ impl Serve for Front {
 
     /// The parser has answered, or closed, before there was a request. The access line has what is
     /// known.
-    fn refused(&self, peer: Peer, refused: Refused) {
+    fn refused(&self, peer: &Peer, refused: Refused) {
         let (count, code, status) = match refused {
             Refused::Malformed => (&self.unparsed.malformed, Code::BadRequest, Some(400)),
             Refused::TooLarge => (&self.unparsed.too_large, Code::HeadersTooLarge, Some(431)),
@@ -196,10 +196,10 @@ impl Serve for Front {
         if self.log.is_none() {
             return;
         }
-        let id = self.ids.next().to_str().unwrap_or_default().into();
+        let id = self.ids.next();
         let method = Method::from_bytes(NO_METHOD).unwrap_or_default();
-        let (host, path) = Default::default();
-        let start = ExchangeStart { id, method, host, path, client: peer.client };
+        let (authority, target) = (None, None);
+        let start = ExchangeStart { id, method, authority, target, client: peer.client };
         let exchange = Exchange::begin(start, self.log.clone());
         exchange.decide(code);
         if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok()) {
@@ -209,7 +209,7 @@ impl Serve for Front {
 }
 
 /// Admits a request that came the right way.
-fn admit_from(peer: Peer, head: &Parts) -> Result<Admitted, Rejected> {
+fn admit_from(peer: &Peer, head: &Parts) -> Result<Admitted, Rejected> {
     match peer.channel {
         Channel::Cleartext | Channel::Tls => admit(head),
         Channel::CleartextOnTls => Err(Rejected { code: Code::BadRequest, detail: SPEAKS_TLS }),
@@ -274,22 +274,4 @@ fn redirect(location: HeaderValue, exchange: &Exchange) -> Response<Content> {
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(LOCATION, location);
     response
-}
-
-/// Ids that no two requests share: a random number of this process and a count.
-struct RequestIds {
-    process: u64,
-    count: AtomicU64,
-}
-
-impl RequestIds {
-    fn new() -> Self {
-        Self { process: rand::random(), count: AtomicU64::new(0) }
-    }
-
-    fn next(&self) -> HeaderValue {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:016x}-{count:x}", self.process);
-        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("0"))
-    }
 }

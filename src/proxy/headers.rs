@@ -2,10 +2,7 @@
 //!
 //! *Invariant:* pure.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue};
 
@@ -15,32 +12,35 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-/// Fields that start with this are Wharf's own; a client cannot set them.
-const OWN_PREFIX: &str = "wharf-";
 /// The longest request id that is taken over from a client.
 const MOST_ID_BYTES: usize = 128;
 
 /// Fields that concern one connection only (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HTTP2_SETTINGS,
-];
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
 
 /// What a client says about who sent its request. What somebody vouches for is in the [`Origin`].
-const CLAIMS: [HeaderName; 6] =
-    [FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT, REAL_IP];
+fn is_claim(name: &str) -> bool {
+    let claims = name == "forwarded" || name == "x-real-ip";
+    claims || matches!(name.strip_prefix("x-forwarded-"), Some("for" | "proto" | "host" | "port"))
+}
+
+/// Wharf's own fields, which neither a client nor a guest can set.
+fn is_own(name: &str) -> bool {
+    name.starts_with("wharf-")
+}
 
 /// Makes a client's fields into those that a guest sees.
 pub(super) fn for_guest(
@@ -49,29 +49,33 @@ pub(super) fn for_guest(
     authority: &Authority,
     id: &HeaderValue,
 ) {
-    strip_hop_by_hop(headers);
-    for name in CLAIMS {
-        headers.remove(name);
-    }
-    strip_own(headers);
-    // It is met here, by asking for the body when the guest reads it.
-    headers.remove(EXPECT);
-    if let Ok(way) = HeaderValue::try_from(&*origin.forwarded_for) {
-        headers.insert(FORWARDED_FOR, way);
-    }
+    // An expectation is met here, by asking for the body when the guest reads it.
+    strip(headers, |name| {
+        is_hop_by_hop(name) || is_claim(name) || is_own(name) || name == "expect"
+    });
+    headers.insert(FORWARDED_FOR, origin.forwarded_for.clone());
     let scheme = if origin.secure { "https" } else { "http" };
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    if let Ok(host) = HeaderValue::try_from(authority.as_str()) {
-        headers.insert(FORWARDED_HOST, host.clone());
-        headers.insert(HOST, host);
+    if let Some(host) = host_field(headers, authority) {
+        headers.insert(FORWARDED_HOST, host);
     }
     headers.insert(REQUEST_ID, id.clone());
 }
 
+/// Makes `Host` say what was asked for, which the target of a request may have said instead.
+fn host_field(headers: &mut HeaderMap, authority: &Authority) -> Option<HeaderValue> {
+    let given = headers.get(HOST).filter(|host| host.as_bytes() == authority.as_str().as_bytes());
+    if let Some(host) = given {
+        return Some(host.clone());
+    }
+    let host = HeaderValue::try_from(authority.as_str()).ok()?;
+    headers.insert(HOST, host.clone());
+    Some(host)
+}
+
 /// Makes a guest's fields into those that a client sees.
 pub(super) fn for_client(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    strip_own(headers);
+    strip(headers, |name| is_hop_by_hop(name) || is_own(name));
 }
 
 /// The client's request id, if it is one that can stand in a log.
@@ -86,41 +90,40 @@ pub(super) fn client_id(headers: &HeaderMap) -> Option<HeaderValue> {
 /// Removes the trailer fields that would change how the message before them is read
 /// (RFC 9110 §6.5.1).
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    strip_hop_by_hop(trailers);
-    strip_own(trailers);
-    for name in [HOST, CONTENT_LENGTH, TRAILER, http::header::AUTHORIZATION] {
-        trailers.remove(name);
-    }
-    for name in CLAIMS {
-        trailers.remove(name);
-    }
+    let misplaced = |name: &str| matches!(name, "host" | "content-length" | "trailer");
+    strip(trailers, |name| {
+        is_hop_by_hop(name)
+            || is_claim(name)
+            || is_own(name)
+            || misplaced(name)
+            || name == "authorization"
+    });
 }
 
-/// Also removes what `Connection` names, except fields that the request could not be read
-/// without.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes the fields that are not to pass, in one look at all of them; and what `Connection`
+/// names, except fields that the message could not be read without.
+fn strip(headers: &mut HeaderMap, is_stripped: impl Fn(&str) -> bool) {
     if headers.contains_key(CONNECTION) {
-        let listed: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-            .collect();
-        for name in listed {
-            headers.remove(name);
-        }
+        strip_listed(headers);
     }
-    for name in HOP_BY_HOP {
+    let stripped = headers.keys().filter(|name| is_stripped(name.as_str()));
+    // Mostly there are none, and then nothing is allocated.
+    let stripped: Vec<HeaderName> = stripped.cloned().collect();
+    for name in stripped {
         headers.remove(name);
     }
 }
 
-fn strip_own(headers: &mut HeaderMap) {
-    let own = headers.keys().filter(|name| name.as_str().starts_with(OWN_PREFIX));
-    let own: Vec<HeaderName> = own.cloned().collect();
-    for name in own {
+fn strip_listed(headers: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .collect();
+    for name in listed {
         headers.remove(name);
     }
 }
@@ -139,7 +142,8 @@ mod tests {
     fn seen_by_guest(fields: &[(&str, &str)]) -> HeaderMap {
         let mut headers = headers(fields);
         let client = "192.0.2.7:55555".parse().expect("an address");
-        let origin = Origin { client, secure: true, forwarded_for: "192.0.2.7".to_owned() };
+        let origin =
+            Origin { client, secure: true, forwarded_for: HeaderValue::from_static("192.0.2.7") };
         let authority = Authority::from_static("real.example:8080");
         for_guest(&mut headers, &origin, &authority, &HeaderValue::from_static("id-1"));
         headers

@@ -16,6 +16,7 @@ mod admit;
 mod mirror;
 mod origin;
 mod headers;
+mod ids;
 mod rules;
 mod request_body;
 mod response_body;

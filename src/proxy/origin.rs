@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::listener::{Channel, Networks, Peer};
 
@@ -20,25 +20,27 @@ pub(super) struct Origin {
     /// Whether the client sent the request by HTTPS.
     pub(super) secure: bool,
     /// The addresses on the way: what a trusted proxy has passed on, then the connection's.
-    pub(super) forwarded_for: String,
+    pub(super) forwarded_for: HeaderValue,
 }
 
 impl Origin {
     /// Reads what `peer` says about the way of its request, if it is one of `trusted`.
-    pub(super) fn of(peer: Peer, headers: &HeaderMap, trusted: &Networks) -> Self {
-        let sender = peer.client.ip().to_canonical();
+    pub(super) fn of(peer: &Peer, headers: &HeaderMap, trusted: &Networks) -> Self {
         let mut origin = Self {
             client: peer.client,
             secure: peer.channel == Channel::Tls,
-            forwarded_for: sender.to_string(),
+            forwarded_for: peer.address.clone(),
         };
+        let sender = peer.client.ip().to_canonical();
         if trusted.contain(sender) {
             let passed_on = passed_on(headers);
             if let Some(client) = last_untrusted(&passed_on, trusted) {
                 origin.client = SocketAddr::new(client, 0);
             }
-            if !passed_on.is_empty() {
-                origin.forwarded_for = format!("{passed_on}, {sender}");
+            if !passed_on.is_empty()
+                && let Ok(way) = HeaderValue::try_from(format!("{passed_on}, {sender}"))
+            {
+                origin.forwarded_for = way;
             }
             origin.secure |= says_https(headers);
         }
@@ -93,7 +95,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().expect("a value"));
         }
-        Origin::of(Peer { client, channel }, &headers, &trusted.into_iter().collect())
+        Origin::of(&Peer::new(client, channel), &headers, &trusted.into_iter().collect())
     }
 
     fn client(way: &str) -> String {
@@ -106,7 +108,10 @@ mod tests {
         let claims = [("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")];
         let origin = origin("192.0.2.7", Channel::Cleartext, &claims);
         assert_eq!(origin.client.to_string(), "192.0.2.7:999");
-        assert_eq!((origin.secure, origin.forwarded_for.as_str()), (false, "192.0.2.7"));
+        assert_eq!(
+            (origin.secure, origin.forwarded_for),
+            (false, HeaderValue::from_static("192.0.2.7"))
+        );
     }
 
     #[test]

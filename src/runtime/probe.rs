@@ -96,10 +96,10 @@ impl Runtime {
     /// Asks the guest. It is stopped when its status is known or the time of the probe is over.
     pub async fn probe(&self, slot: Slot, probe: &Probe, host: &str) -> Answer {
         let start = ExchangeStart {
-            id: ID.into(),
+            id: HeaderValue::from_static(ID),
             method: http::Method::GET,
-            host: host.into(),
-            path: probe.path.to_string().into(),
+            authority: host.parse().ok(),
+            target: probe.path.to_string().parse().ok(),
             client: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         };
         let exchange = Exchange::begin(start, None);

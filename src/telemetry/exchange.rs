@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Method};
+
 use crate::clock;
 use crate::model::{Code, Name, TaskDefinitionId};
 
@@ -29,13 +32,13 @@ pub struct Usage {
 #[derive(Clone, Debug)]
 pub struct ExchangeStart {
     /// The request id, as sent to the guest and back to the client.
-    pub id: Box<str>,
+    pub id: HeaderValue,
     /// The method.
-    pub method: http::Method,
-    /// The host that was asked for.
-    pub host: Box<str>,
-    /// The path, without its query.
-    pub path: Box<str>,
+    pub method: Method,
+    /// The host that was asked for, if it could be read.
+    pub authority: Option<Authority>,
+    /// The path; its query is left out of the log.
+    pub target: Option<PathAndQuery>,
     /// The client's address.
     pub client: std::net::SocketAddr,
 }
@@ -120,7 +123,7 @@ impl Exchange {
 
     /// The request id.
     pub fn id(&self) -> &str {
-        &self.start.id
+        self.start.id.to_str().unwrap_or_default()
     }
 
     /// Says which service the request is for.
@@ -220,11 +223,11 @@ impl Exchange {
         let served = self.served.get();
         let line = AccessLine {
             at: clock::rfc3339(clock::unix_ms()),
-            id: &self.start.id,
+            id: self.id(),
             client: self.start.client,
             method: self.start.method.as_str(),
-            host: &self.start.host,
-            path: &self.start.path,
+            host: self.start.authority.as_ref().map_or("", Authority::host),
+            path: self.start.target.as_ref().map_or("", PathAndQuery::path),
             service: self.service.get().map(|(name, _)| name.as_str()),
             revision: served.map(|served| served.by.revision),
             definition: served.map(|served| served.by.definition.to_string()),

@@ -97,9 +97,19 @@ impl Server {
         trust: &Trust,
         only_http1: bool,
     ) -> Result<Connection, ConnectError> {
-        if let Some(connection) = self.pool.take().await {
-            return Ok(Connection::Http1 { connection, reused: true });
+        match self.pool.take().await {
+            Some(connection) => Ok(Connection::Http1 { connection, reused: true }),
+            // On the heap: every request would else carry the room that a handshake needs.
+            None => Box::pin(self.shared_or_new(policy, trust, only_http1)).await,
         }
+    }
+
+    async fn shared_or_new(
+        &self,
+        policy: &UpstreamPolicy,
+        trust: &Trust,
+        only_http1: bool,
+    ) -> Result<Connection, ConnectError> {
         let is_h2c = self.target.scheme() == TargetScheme::H2c;
         if self.target.scheme() == TargetScheme::Http || (only_http1 && !is_h2c) {
             return self.open(policy, trust, Alpn::Http1).await;
