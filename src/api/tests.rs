@@ -107,7 +107,7 @@ async fn start_with(bounds: Bounds) -> Running {
         upstreams: crate::upstream::UpstreamTable::default(),
         store: Arc::new(crate::store::MemStore::new()),
         table: TaskTable::new(loader.clone()).0,
-        runtime: Runtime::new(engine.clone(), tokio::runtime::Handle::current()),
+        runtime: Runtime::new(engine.clone(), tokio::runtime::Handle::current(), 2),
         loader,
         compiler: Compiler::new(engine, cache, 1).expect("a compiler"),
         images: registry::Client::new(registry::ClientConfig::default()).expect("a client"),

@@ -138,7 +138,8 @@ impl Page {
         self.below("image", &definition.image);
         self.below("manifest", &definition.manifest);
         self.below("registered", &definition.registered_at);
-        self.below("cpu", &format!("{} of 1024 per core", limits.cpu));
+        let capped = if limits.cpu_cap { ", never more" } else { "" };
+        self.below("cpu", &format!("{} of 1024 per core{capped}", limits.cpu));
         self.below("memory", &format!("{} · {} each", limits.memory, limits.instance_memory));
         self.below("fuel", &limits.fuel.to_string());
         self.below("timeout", &limits.timeout);

@@ -12,6 +12,8 @@ use super::resources::{ByteSize, CpuUnits, duration};
 pub struct Limits {
     /// The task's share of CPU, and what it reserves on its node.
     pub cpu: CpuUnits,
+    /// Whether the task gets no more than that share even if nobody else wants the CPU.
+    pub cpu_cap: bool,
     /// Cap on the task as a whole: linear memories, tables and host-side buffers of all its
     /// instances together.
     pub memory: ByteSize,
@@ -53,6 +55,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             cpu: Self::DEFAULT_CPU,
+            cpu_cap: false,
             memory: Self::DEFAULT_MEMORY,
             instance_memory: Self::DEFAULT_MEMORY,
             fuel: Self::DEFAULT_FUEL,

@@ -1,12 +1,15 @@
 //! One request in one fresh instance.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
@@ -25,9 +28,9 @@ use super::loader::{LoadError, Loaded};
 use super::memory::{Budget, InstanceMemory, base_bytes, prepaid_bytes};
 use super::outcome::classify;
 use super::reply::{Reply, StopGuest};
-use super::revision::RevisionCell;
 use super::task::Slot;
 use super::ticker::Running;
+use super::turns::{Gate, Turn};
 
 /// Component handles that an instance may hold for each host resource that it may.
 const HANDLES_PER_RESOURCE: usize = 4;
@@ -38,6 +41,9 @@ const GUEST_EVENT_INTERVAL: u32 = 8;
 /// Polls of guests between two looks at the queue in which new requests arrive. tokio begins with
 /// 61: seconds, when guests that call the host all the time fill every thread.
 const GUEST_QUEUE_INTERVAL: u32 = 2;
+
+/// Guest threads beside those that have a turn.
+const SPARE_THREADS: usize = 2;
 
 /// A request with the slot that it takes.
 pub struct Invocation {
@@ -58,29 +64,32 @@ pub struct Invocation {
 pub struct Runtime {
     engine: Engine,
     guests: Handle,
+    gate: Arc<Gate>,
     memory: Arc<Budget>,
 }
 
 impl Runtime {
     /// The threads that guests run on, apart from those that carry bytes: a guest that computes
-    /// for milliseconds delays no connection.
+    /// for milliseconds delays no connection. There are more of them than turns, so that somebody
+    /// is left to join the queue for one, and to run when a turn was lent.
     pub fn guest_threads(count: usize) -> std::io::Result<tokio::runtime::Runtime> {
         tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(count.max(1))
+            .worker_threads(count.max(1) + SPARE_THREADS)
             .thread_name("wharf-guest")
-            // A guest's first fault must not be the moment to allocate a signal stack. Guests
-            // keep the priority of the load balancer: see docs/decisions/0009.
-            .on_thread_start(wasmtime::Engine::tls_eager_initialize)
+            // Guests keep the priority of the load balancer: see docs/decisions/0009.
+            .on_thread_start(Engine::prepare_thread)
             .event_interval(GUEST_EVENT_INTERVAL)
             .global_queue_interval(GUEST_QUEUE_INTERVAL)
             .enable_all()
             .build()
     }
 
-    /// Runs guests of `engine` on `guests`.
-    pub fn new(engine: Engine, guests: Handle) -> Self {
+    /// Runs guests of `engine` on `guests`, so many at once as there are `cores`.
+    pub fn new(engine: Engine, guests: Handle, cores: usize) -> Self {
         let memory = Budget::new(engine.sizing().memory_bytes);
-        Self { engine, guests, memory }
+        let gate = Gate::new(cores);
+        engine.ticker().watch(&gate);
+        Self { engine, guests, gate, memory }
     }
 
     /// The engine.
@@ -103,14 +112,15 @@ impl Runtime {
         let timeout = invocation.slot.deployment().definition.limits.timeout;
         let deadline = Instant::from_std(clock::now()) + timeout;
         let (sender, reply) = oneshot::channel();
-        let meter = invocation.slot.meter();
+        let who = invocation.slot.who(Arc::clone(&exchange));
+        let is_brief = who.cell.brevity().is_brief();
         let run = run(self.clone(), invocation, deadline, sender);
-        let run = Metered { future: Box::pin(run), exchange: Arc::clone(&exchange), meter };
-        let guest = self.guests.spawn(run);
-        let guest = StopGuest::new(guest.abort_handle(), Arc::clone(&exchange));
+        let turn = Turn::new(run, who, Arc::clone(&self.gate), self.engine.ticker().hurry());
+        let guest = self.start(turn, is_brief).await;
+        let guest = guest.map(|guest| StopGuest::new(guest, Arc::clone(&exchange)));
         match tokio::time::timeout_at(deadline, reply).await {
             Ok(Ok(Ok(mut reply))) => {
-                reply.body_mut().attach(guest);
+                reply.body_mut().attach(guest.unwrap_or_default());
                 Ok(reply)
             }
             Ok(Ok(Err(code))) => Err(code),
@@ -124,6 +134,26 @@ impl Runtime {
                 Err(Code::RequestTimeout)
             }
         }
+    }
+
+    /// Runs a guest: on a thread of guests, unless it is expected to be done before it could be
+    /// handed over. One that is not done then goes where it belongs.
+    async fn start<F>(&self, mut turn: Turn<F>, is_brief: bool) -> Option<AbortHandle>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if is_brief && self.gate.has_room() {
+            let turn = &mut turn;
+            let here = poll_fn(|cx| {
+                let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *turn).poll(cx)));
+                // After a panic nobody answers, and the request ends as `internal`.
+                Poll::Ready(polled.is_err() || polled.is_ok_and(|polled| polled.is_ready()))
+            });
+            if here.await {
+                return None;
+            }
+        }
+        Some(self.guests.spawn(turn).abort_handle())
     }
 
     /// Instantiates the component once under the definition's limits, as a deployment is tried
@@ -270,27 +300,4 @@ fn new_store(engine: &Engine, host: Host, limits: &Limits) -> Result<Store<Host>
     store.set_hostcall_fuel(limits.hostcall_bytes.as_usize());
     store.set_max_component_handles(limits.handles as usize * HANDLES_PER_RESOURCE);
     Ok(store)
-}
-
-/// Charges the CPU time of every poll, set-up and reset of the instance included.
-struct Metered<F> {
-    future: Pin<Box<F>>,
-    exchange: Arc<Exchange>,
-    /// Whoever wants to know before the request has ended.
-    meter: Option<Arc<RevisionCell>>,
-}
-
-impl<F: Future> Future for Metered<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let before = clock::thread_cpu();
-        let result = self.future.as_mut().poll(cx);
-        let used = clock::thread_cpu().saturating_sub(before);
-        self.exchange.add_cpu(used);
-        if let Some(meter) = &self.meter {
-            meter.add_cpu(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX));
-        }
-        result
-    }
 }

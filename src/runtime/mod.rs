@@ -33,6 +33,7 @@ mod host;
 mod outgoing;
 mod kept;
 mod ticker;
+mod turns;
 mod stdio;
 mod memory;
 mod loader;

@@ -22,6 +22,7 @@ use super::scaling::ScalingView;
 use super::state::{Component, Grants, Reaped, State};
 use super::table::Shared;
 use super::task::{Slot, Task};
+use super::turns::Brevity;
 use super::waiting::Place;
 
 /// A revision of a service on this node.
@@ -39,6 +40,7 @@ pub struct RevisionCell {
     turned: Notify,
     /// CPU time that guests have used, where policies ask for it.
     cpu_ns: AtomicU64,
+    brevity: Brevity,
 }
 
 impl std::fmt::Debug for RevisionCell {
@@ -72,6 +74,7 @@ impl RevisionCell {
             drained,
             turned,
             cpu_ns,
+            brevity: Brevity::default(),
         })
     }
 
@@ -330,6 +333,11 @@ impl RevisionCell {
         let state = self.state.lock();
         let scaling = state.scaling.as_ref()?;
         Some(scaling.view(self.number, state.tasks.len()))
+    }
+
+    /// How long its guests run.
+    pub(super) fn brevity(&self) -> &Brevity {
+        &self.brevity
     }
 
     pub(super) fn add_cpu(&self, ns: u64) {

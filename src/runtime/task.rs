@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::clock;
-use crate::telemetry::{LogBook, RevisionStats};
+use crate::telemetry::{Exchange, LogBook, RevisionStats};
 
 use super::deployment::{Deployment, TaskView};
 use super::drain::Stop;
 use super::loader::Loaded;
 use super::memory::Budget;
 use super::revision::RevisionCell;
+use super::turns::{Account, Who};
 
 /// One running copy of a deployment. It costs this record; its instances come with requests.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Task {
     in_flight: AtomicU32,
     /// Probes that take a place beside the requests.
     probes: AtomicU32,
+    /// What its guests have had of the CPU.
+    pub(super) turns: Arc<Account>,
     /// Stops the requests that outlive its end.
     pub(super) stop: Stop,
     started_at_ms: u64,
@@ -42,6 +45,7 @@ impl Task {
             number,
             concurrency: loaded.concurrency(limits),
             memory: Budget::new(limits.memory.0),
+            turns: Account::new(limits.cpu, limits.cpu_cap),
             deployment,
             loaded,
             in_flight: AtomicU32::new(0),
@@ -138,9 +142,14 @@ impl Slot {
         self.cell.stats()
     }
 
-    /// The revision, if its policies ask for the CPU time of its guests.
-    pub(super) fn meter(&self) -> Option<Arc<RevisionCell>> {
-        self.task.deployment.scaling.as_ref().map(|_| Arc::clone(&self.cell))
+    /// On whose behalf a guest runs in this place.
+    pub(super) fn who(&self, exchange: Arc<Exchange>) -> Who {
+        Who {
+            account: Arc::clone(&self.task.turns),
+            exchange,
+            cell: Arc::clone(&self.cell),
+            is_metered: self.task.deployment.scaling.is_some(),
+        }
     }
 
     /// Does the work of the request until it completes, or the task goes and the time of its

@@ -7,9 +7,13 @@
 //!
 //! *Invariant:* while no guest runs, the thread sleeps and nothing ticks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+
+use super::turns::Gate;
 
 /// How long a guest may keep its thread, give or take one host call.
 const TICK: Duration = Duration::from_millis(2);
@@ -17,14 +21,24 @@ const TICK: Duration = Duration::from_millis(2);
 /// it stays awake over the pauses of a busy node.
 const IDLE_TICKS: u32 = 100;
 
+/// Ticks between two looks for turns that do not end.
+const WATCH_TICKS: u32 = 50;
+/// How soon after another a tick may come out of turn, in microseconds.
+const HURRY_US: u64 = 200;
+
 /// The thread that ticks. It ends when this is dropped.
 pub(super) struct Ticker {
     shared: Arc<Shared>,
     thread: std::thread::Thread,
 }
 
-#[derive(Default)]
 struct Shared {
+    engine: wasmtime::Engine,
+    /// Whose turns are watched.
+    gate: OnceLock<Weak<Gate>>,
+    began: Instant,
+    /// When the last tick came out of turn, in microseconds since then.
+    hurried_us: AtomicU64,
     /// Guests that run now.
     guests: AtomicU32,
     /// Guests that ever ran: tells a busy pause from an idle one.
@@ -36,12 +50,37 @@ struct Shared {
 /// A guest that runs.
 pub(super) struct Running(Arc<Shared>);
 
+/// Ends the turns of the guests that run now, for somebody who has waited long enough.
+pub(super) struct Hurry(Arc<Shared>);
+
+impl Hurry {
+    /// Ticks now, unless that was done just before.
+    pub(super) fn now(&self) {
+        let now = u64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let last = self.0.hurried_us.load(Ordering::Relaxed);
+        let is_due = now.saturating_sub(last) >= HURRY_US;
+        let order = Ordering::Relaxed;
+        if is_due && self.0.hurried_us.compare_exchange(last, now, order, order).is_ok() {
+            self.0.engine.increment_epoch();
+        }
+    }
+}
+
 impl Ticker {
     pub(super) fn start(engine: wasmtime::Engine) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            engine,
+            gate: OnceLock::new(),
+            began: clock::now(),
+            hurried_us: AtomicU64::new(0),
+            guests: AtomicU32::new(0),
+            started: AtomicU64::new(0),
+            asleep: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        });
         let ticking = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("wharf-ticker".to_owned());
-        let thread = thread.spawn(move || tick(&engine, &ticking))?.thread().clone();
+        let thread = thread.spawn(move || tick(&ticking))?.thread().clone();
         Ok(Self { shared, thread })
     }
 
@@ -53,6 +92,16 @@ impl Ticker {
             self.thread.unpark();
         }
         Running(Arc::clone(&self.shared))
+    }
+
+    /// What ends turns early.
+    pub(super) fn hurry(&self) -> Hurry {
+        Hurry(Arc::clone(&self.shared))
+    }
+
+    /// Watches the turns that this gate gives out, from now on.
+    pub(super) fn watch(&self, gate: &Arc<Gate>) {
+        let _ = self.shared.gate.set(Arc::downgrade(gate));
     }
 }
 
@@ -69,11 +118,17 @@ impl Drop for Running {
     }
 }
 
-fn tick(engine: &wasmtime::Engine, shared: &Shared) {
-    let (mut idle, mut seen) = (0, 0);
+fn tick(shared: &Shared) {
+    let (mut idle, mut seen, mut ticks) = (0, 0, 0_u32);
     while !shared.stopped.load(Ordering::SeqCst) {
         std::thread::park_timeout(TICK);
-        engine.increment_epoch();
+        shared.engine.increment_epoch();
+        ticks = ticks.wrapping_add(1);
+        if ticks % WATCH_TICKS == 0
+            && let Some(gate) = shared.gate.get().and_then(Weak::upgrade)
+        {
+            gate.watch();
+        }
         let started = shared.started.load(Ordering::Relaxed);
         let busy = shared.guests.load(Ordering::SeqCst) > 0 || started != seen;
         idle = if busy { 0 } else { idle + 1 };

@@ -54,7 +54,7 @@ impl Front {
         let engine = Engine::new(machine, config.reset)?;
         let guests = Runtime::guest_threads(machine.cores).map_err(ServeError::Start)?;
         let guests = StopThreads(Some(guests));
-        let runtime = Runtime::new(engine.clone(), guests.handle());
+        let runtime = Runtime::new(engine.clone(), guests.handle(), machine.cores);
         let log = AccessLog::open(&config.access_log).map_err(ServeError::Start)?;
         let (routes, gate) = (Arc::new(Routes::default()), Shutdown::new());
         let (edge, certificates) = open_edge(&config.edge)?;

@@ -122,6 +122,7 @@ impl TaskSpec {
             "env": self.env,
             "cpu": limits.cpu,
             "memory": limits.memory,
+            "cpu_cap": limits.cpu_cap,
             "instance_memory": limits.instance_memory,
             "fuel": limits.fuel,
             "timeout": duration::format(limits.timeout),

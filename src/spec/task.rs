@@ -18,6 +18,7 @@ pub(super) const SHAPE: Shape = Shape {
         "image",
         "component",
         "cpu",
+        "cpu_cap",
         "memory",
         "instance_memory",
         "fuel",
@@ -149,6 +150,7 @@ fn read_limits(table: &mut Table<'_, '_>) -> Limits {
     let read_cpu = |spot: &Spot<'_>| values::integer(spot, bounds::CPU).map(CpuUnits);
     let limits = Limits {
         cpu: table.read("cpu", read_cpu).or(default.cpu),
+        cpu_cap: table.read("cpu_cap", values::switch).or(default.cpu_cap),
         memory: memory.or(default.memory),
         instance_memory,
         fuel: table.read("fuel", |s| values::integer(s, bounds::FUEL)).or(default.fuel),

@@ -131,6 +131,11 @@ impl Exchange {
         let _ = self.service.set((name.clone(), stats));
     }
 
+    /// The service that the request is for, if it is known.
+    pub fn service_name(&self) -> Option<&Name> {
+        self.service.get().map(|(name, _)| name)
+    }
+
     /// Names the server of an upstream that the request was sent to last, if it was sent.
     pub fn sent_to(&self, target: Option<Arc<str>>) {
         if let Some(target) = target {

@@ -54,6 +54,9 @@ pub struct TaskDefinition {
 pub struct Limits {
     /// CPU units; 1024 are one core.
     pub cpu: u32,
+    /// Whether a task gets no more than them even if nobody else wants the CPU.
+    #[serde(default)]
+    pub cpu_cap: bool,
     /// Memory of all instances of a task together.
     #[schema(example = "128MiB")]
     pub memory: String,
@@ -117,6 +120,7 @@ impl From<&model::Limits> for Limits {
     fn from(limits: &model::Limits) -> Self {
         Self {
             cpu: limits.cpu.0,
+            cpu_cap: limits.cpu_cap,
             memory: limits.memory.to_string(),
             instance_memory: limits.instance_memory.to_string(),
             fuel: limits.fuel,

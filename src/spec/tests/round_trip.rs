@@ -30,12 +30,13 @@ fn sources() -> impl Strategy<Value = Source> {
 fn limits() -> impl Strategy<Value = Limits> {
     let sizes = (0u64..1 << 40, 0u64..1 << 40, 1u64..1 << 20, 1u64..1 << 27);
     let counts = (1u32..65_537, 1u32..10_001, 1u32..100_001, 1u64..1_000_000_000_000_001);
-    ((65_536u64..1 << 40, 0.0..1.0f64), sizes, counts, 1u64..3_600_001).prop_map(
-        |((memory, part), (request, response, headers, copies), counts, timeout_ms)| {
+    ((65_536u64..1 << 40, 0.0..1.0f64, any::<bool>()), sizes, counts, 1u64..3_600_001).prop_map(
+        |((memory, part, cpu_cap), (request, response, headers, copies), counts, timeout_ms)| {
             let instance = ((memory as f64 * part) as u64).clamp(65_536, memory.min(4 << 30));
             let (cpu, concurrency, handles, fuel) = counts;
             Limits {
                 cpu: CpuUnits(cpu),
+                cpu_cap,
                 memory: ByteSize(memory),
                 instance_memory: ByteSize(instance),
                 fuel,

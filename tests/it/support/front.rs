@@ -99,7 +99,7 @@ impl Front {
         let loader = Loader::new(engine.clone(), cache.clone());
         let (table, broken) = TaskTable::new(loader.clone());
         let guests = Runtime::guest_threads(2).expect("threads");
-        let runtime = Runtime::new(engine, guests.handle().clone());
+        let runtime = Runtime::new(engine, guests.handle().clone(), 2);
         let routes = Arc::new(Routes::default());
         let access_log = dir.path().join("access.log");
         let log = AccessLog::open(&AccessTarget::File(access_log.clone())).expect("a log");
