@@ -37,7 +37,7 @@ pub use ids::{InvalidName, Name, NodeId, TaskDefinitionId, TaskId};
 pub use limits::Limits;
 pub use mirror::{Mirror, MirrorTo};
 pub use networks::Networks;
-pub use node::{Capacity, Node};
+pub use node::{Capacity, Node, NodeStatus};
 pub use resources::{ByteSize, CpuUnits, InvalidQuantity, duration};
 pub use rollout::{
     Alarm, Baseline, Breaker, DeployPolicy, Event, Failure, Order, Revision, Rollout, Stage,

@@ -48,7 +48,9 @@ pub struct ServicePlan {
     pub nodes: Vec<NodeId>,
     /// Why it may run nowhere, if it may not.
     pub blocked: Option<String>,
-    /// Whether a deployment is under way.
+    /// Why it runs on a node that it is to leave, or on more than one, if it does.
+    pub note: Option<String>,
+    /// Whether a deployment is under way, or a move to another node.
     pub under_way: bool,
     /// When the plan changes by itself, by the control plane's clock.
     pub wake_at_ms: Option<u64>,

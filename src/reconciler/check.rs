@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Grant, Mirror, Name, NodeId, Percent, Rollout, Service, Snapshot, Stage};
+use crate::model::{Grant, Mirror, Name, Node, NodeId, Percent, Rollout, Service, Snapshot, Stage};
 
 use super::actions::{Action, Plan};
 use super::planner::apply;
@@ -35,6 +35,10 @@ pub enum Violation {
     Silent(Name),
     /// A service would run on more nodes than the plan says.
     Unexplained(Name),
+    /// A node that drains would get a service that it does not have.
+    Draining(NodeId, Name),
+    /// A service would be taken from a node while none of those that keep it has reported on it.
+    Stranded(NodeId, Name),
     /// The plan changes the same grant twice.
     Twice(NodeId, Name),
 }
@@ -61,7 +65,30 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     }
     violations.extend(forgotten(snapshot, &after));
     violations.extend(placement(plan, &after));
+    violations.extend(plan.actions.iter().filter_map(|action| moved(action, snapshot, &after)));
     violations
+}
+
+/// What is wrong about where a grant comes, or from where it goes.
+fn moved(action: &Action, before: &Snapshot, after: &Snapshot) -> Option<Violation> {
+    match action {
+        Action::PutGrant { grant } => {
+            let key = (grant.node.clone(), grant.service.clone());
+            let node = before.nodes.get(&grant.node);
+            let is_new = !before.grants.contains_key(&key);
+            let wrong = is_new && node.is_some_and(Node::is_draining);
+            wrong.then_some(Violation::Draining(key.0, key.1))
+        }
+        // Of a service or a node that is gone nobody is to be missed.
+        Action::DeleteGrant { node, service }
+            if after.services.contains_key(service) && after.nodes.contains_key(node) =>
+        {
+            let mut kept = after.grants.keys().filter(|(_, name)| name == service);
+            let stranded = !kept.any(|key| after.statuses.contains_key(key));
+            stranded.then(|| Violation::Stranded(node.clone(), service.clone()))
+        }
+        _ => None,
+    }
 }
 
 fn check_grant(
@@ -196,7 +223,7 @@ fn repeated(plan: &Plan) -> Vec<Violation> {
 mod tests {
     use super::super::fixtures::*;
     use super::*;
-    use crate::model::Probe;
+    use crate::model::{NodeStatus, Probe};
     use crate::reconciler::plan;
 
     #[test]
@@ -235,6 +262,22 @@ mod tests {
             grant.health.liveness = Some(Probe::new("/".parse().expect("a path")));
         });
         assert_eq!(asked, [Violation::Stale(node, service)]);
+    }
+
+    #[test]
+    fn a_node_that_drains_and_a_service_that_is_left_are_found_out() {
+        let mut now = snapshot(&["a", "b"], &[("hello", 1, 1)]);
+        let given = plan(&now, 0);
+        now.nodes.get_mut("a").expect("there").status = NodeStatus::Draining;
+        let (node, service) = (name("a"), name("hello"));
+        assert_eq!(check(&now, &given), [Violation::Draining(node.clone(), service.clone())]);
+        let mut now = super::apply(&now, &given);
+        assert_eq!(check(&now, &given), [], "what it has may change");
+        let mut left = plan(&now, 0);
+        now = super::apply(&now, &left);
+        left.actions = vec![Action::DeleteGrant { node: node.clone(), service: service.clone() }];
+        left.services.get_mut("hello").expect("there").nodes = vec![name("b")];
+        assert_eq!(check(&now, &left), [Violation::Stranded(node, service)]);
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub(crate) fn snapshot(nodes: &[&str], services: &[(&str, u32, u64)]) -> Snapsho
     let mut snapshot = Snapshot::default();
     for node in nodes {
         let capacity = Capacity { cpu: CpuUnits(2_048), memory: ByteSize::gib(1), instances: 100 };
-        let node = Node { id: name(node), capacity, version: "0.1.0".to_owned() };
+        let status = NodeStatus::Active;
+        let node = Node { id: name(node), status, capacity, version: "0.1.0".to_owned() };
         snapshot.nodes.insert(node.id.clone(), node);
     }
     for (service, revision, generation) in services {

@@ -9,6 +9,7 @@
 //! Start reading at [`plan`]; [`check`] is the second opinion on every plan.
 
 mod planner;
+mod placement;
 mod actions;
 mod check;
 

@@ -7,6 +7,7 @@ use crate::model::{
 use crate::rollout::{self, Part};
 
 use super::actions::{Action, Plan, ServicePlan};
+use super::placement::{Placement, place};
 
 /// How long a pass trusts the wall clock, which may be set at any moment.
 const LOOK_AT_CLOCK_MS: u64 = 60_000;
@@ -81,8 +82,9 @@ fn decide(snapshot: &Snapshot, service: &Service, now: Now, plan: &mut Plan) -> 
     let Some(before) = snapshot.rollouts.get(&service.name) else {
         return blocked("nothing was deployed yet: apply the service again".to_owned());
     };
-    let Some(node) = choose_node(snapshot, service) else {
-        return blocked("no node has registered itself".to_owned());
+    let Placement { nodes, leaves, moving, note } = match place(snapshot, &service.name) {
+        Ok(placement) => placement,
+        Err(why) => return blocked(why),
     };
     let scheduled = on_schedule(service, before, now);
     let (rollout, wake_at_ms) = further(snapshot, service, &scheduled, now.steady_ms);
@@ -95,13 +97,22 @@ fn decide(snapshot: &Snapshot, service: &Service, now: Now, plan: &mut Plan) -> 
     if rollout != *before {
         plan.actions.push(Action::PutRollout { rollout: Box::new(rollout.clone()) });
     }
-    let grant = grant(snapshot, service, &rollout, &parts, node);
-    let key = (grant.node.clone(), grant.service.clone());
-    if snapshot.grants.get(&key) != Some(&grant) {
-        plan.actions.push(Action::PutGrant { grant: Box::new(grant) });
+    for node in &nodes {
+        let grant = grant(snapshot, service, &rollout, &parts, node);
+        let key = (grant.node.clone(), grant.service.clone());
+        if snapshot.grants.get(&key) != Some(&grant) {
+            plan.actions.push(Action::PutGrant { grant: Box::new(grant) });
+        }
     }
-    let under_way = !rollout.stage.is_over();
-    ServicePlan { nodes: vec![node.id.clone()], blocked: None, under_way, wake_at_ms }
+    plan.actions.extend(
+        leaves.iter().map(|node| Action::DeleteGrant {
+            node: node.id.clone(),
+            service: service.name.clone(),
+        }),
+    );
+    let under_way = moving || !rollout.stage.is_over();
+    let nodes = nodes.iter().map(|node| node.id.clone()).collect();
+    ServicePlan { nodes, blocked: None, note, under_way, wake_at_ms }
 }
 
 /// The deployment with the bounds that the service's schedule puts in force now. The record keeps
@@ -239,15 +250,6 @@ fn collect(snapshot: &Snapshot, plan: &mut Plan) {
     for service in snapshot.rollouts.keys().filter(|service| is_gone(service)) {
         plan.actions.push(Action::DeleteRollout { service: service.clone() });
     }
-}
-
-/// The node that has the service keeps it; a new service goes to the first node by name.
-fn choose_node<'a>(snapshot: &'a Snapshot, service: &Service) -> Option<&'a Node> {
-    let holder = snapshot
-        .nodes
-        .values()
-        .find(|node| snapshot.grants.contains_key(&(node.id.clone(), service.name.clone())));
-    holder.or_else(|| snapshot.nodes.values().next())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use registry::{Client, ContentStore, Server as RegistryServer};
 use crate::agent::{AgentParts, Broken, Images, Pulls};
 use crate::api::{Api, ApiParts};
 use crate::config::NodeConfig;
-use crate::model::{ByteSize, Capacity, CpuUnits, Node};
+use crate::model::{ByteSize, Capacity, CpuUnits, Node, NodeStatus};
 use crate::runtime::{AotCache, Compiler, Engine, Loader, Machine, Routes, Runtime, TaskTable};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
@@ -146,7 +146,8 @@ impl Body {
             instances: sizing.slots,
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Node { id: self.config.node.clone(), capacity, version }
+        let status = NodeStatus::default();
+        Node { id: self.config.node.clone(), status, capacity, version }
     }
 
     fn engine(&self) -> &Engine {

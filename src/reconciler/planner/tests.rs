@@ -7,8 +7,8 @@ use super::super::check;
 use super::super::fixtures::*;
 use super::*;
 use crate::model::{
-    Alarm, Breaker, DeployPolicy, GrantPhase, HealthState, Order, Percent, RevisionStatus, Stage,
-    Strategy,
+    Alarm, Breaker, DeployPolicy, GrantPhase, HealthState, NodeStatus, Order, Percent,
+    RevisionStatus, Stage, Strategy,
 };
 
 #[test]
@@ -297,6 +297,7 @@ proptest! {
         nodes in prop::collection::vec("[a-c]", 0..4),
         services in prop::collection::vec(("[a-e]", 1u32..4, 5u64..9), 0..6),
         stale in prop::collection::vec(("[a-e]", 1u32..4, 1u64..5), 0..6),
+        draining in prop::collection::vec("[a-c]", 0..3),
     ) {
         let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
         let with = |services: &[(String, u32, u64)]| {
@@ -307,6 +308,9 @@ proptest! {
         let before = with(&stale);
         let mut now = with(&services);
         now.grants = apply(&before, &plan(&before, 0)).grants;
+        for node in now.nodes.values_mut().filter(|node| draining.contains(&node.id.to_string())) {
+            node.status = NodeStatus::Draining;
+        }
         let decided = plan(&now, 0);
         prop_assert_eq!(check(&now, &decided), vec![]);
         prop_assert_eq!(&decided, &plan(&now, 0));
@@ -338,4 +342,5 @@ proptest! {
     }
 }
 
+mod drain;
 mod schedule;
