@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::model::{Grant, Name, Upstream};
+use crate::model::{Grant, Name, Node, Upstream};
 use crate::store::{
     self, Consistency, Event, EventKind, Kv, RangeReq, Revision, Store, WatchStream, codec, keys,
 };
@@ -25,6 +25,12 @@ impl Followed for Grant {
 impl Followed for Upstream {
     fn named_by(key: &[u8]) -> Option<String> {
         keys::parse_upstream(key)
+    }
+}
+
+impl Followed for Node {
+    fn named_by(key: &[u8]) -> Option<String> {
+        keys::parse_node(key)
     }
 }
 

@@ -20,6 +20,7 @@ mod images;
 mod pulls;
 mod report;
 mod routes;
+mod status;
 mod upstreams;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -32,8 +33,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::model::{Grant, GrantStatus, Name, Node};
 use crate::runtime::{AotCache, Compiler, Loader, Routes, Runtime, TaskTable};
-use crate::shutdown::Shutdown;
-use crate::store::{self, Op, Store, Txn, codec, keys};
+use crate::shutdown::{Draining, Shutdown};
+use crate::store::{self, Store, keys};
 use crate::upstream::UpstreamTable;
 
 pub use images::{Images, ImagesError, OWN_REGISTRY, reachable};
@@ -77,6 +78,8 @@ pub struct AgentParts {
     pub granted: Arc<Mutex<HashMap<Name, Vec<Digest>>>>,
     /// Revisions whose compiled code was found missing: of one agent after the other.
     pub broken: Broken,
+    /// Told what the node's record says.
+    pub draining: Draining,
     /// Given when this process is not, or not any more, the one that decides what is kept.
     pub until: Shutdown,
 }
@@ -134,7 +137,8 @@ impl Agent {
     }
 
     async fn follow(&mut self) -> Result<(), store::Error> {
-        register(&*self.parts.store, &self.parts.node).await?;
+        let (mut own, node) = status::register(&*self.parts.store, &self.parts.node).await?;
+        status::follow(&self.parts.draining, &node);
         let (mut feed, upstreams) = Feed::list(&*self.parts.store, keys::UPSTREAMS.into()).await?;
         self.upstreams.replace_all(upstreams);
         let prefix = keys::node_grants(self.parts.node.id.as_str());
@@ -175,6 +179,12 @@ impl Agent {
                     Change::Gone(service) => self.withdraw(&service),
                 },
                 change = feed.next() => self.upstreams.take(change?),
+                change = own.next() => match change? {
+                    Change::Put(node) if node.id == self.parts.node.id => {
+                        status::follow(&self.parts.draining, &node);
+                    }
+                    _ => {}
+                },
                 Some((service, revision)) = broken.recv() => {
                     if let Some(held) = self.held.get_mut(&service) {
                         held.prepare_again(revision);
@@ -201,9 +211,4 @@ impl Agent {
             held.withdraw();
         }
     }
-}
-
-async fn register(store: &dyn Store, node: &Node) -> Result<(), store::Error> {
-    let put = Op::put(keys::node(node.id.as_str()), codec::encode(node)?);
-    store.txn(Txn::of(vec![put])).await.map(drop)
 }

@@ -2,7 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 
-use crate::model::{InvalidScale, Name};
+use crate::model::{InvalidScale, Name, NodeId};
 use crate::spec::{self, Problems};
 use crate::store::{self, Reason};
 
@@ -11,12 +11,13 @@ const LISTED: usize = 12;
 
 /// Every code that the API itself answers with. Codes of images come from the registry client
 /// besides. Each has a page under `docs/errors/`.
-pub const CODES: [&str; 22] = [
+pub const CODES: [&str; 24] = [
     "manifest-invalid",
     "manifest-too-large",
     "route-conflict",
     "service-not-found",
     "upstream-not-found",
+    "node-not-found",
     "task-definition-not-found",
     "scale-invalid",
     "rollout-over",
@@ -34,6 +35,7 @@ pub const CODES: [&str; 22] = [
     "cross-origin",
     "api-timeout",
     "not-ready",
+    "draining",
 ];
 
 /// Why a call is refused. `Display` is the detail for people.
@@ -50,6 +52,8 @@ pub(super) enum Failure {
     NoService { name: String, known: Vec<Name> },
     #[error("there is no upstream {name}")]
     NoUpstream { name: String, known: Vec<Name> },
+    #[error("there is no node {name}")]
+    NoNode { name: String, known: Vec<NodeId> },
     #[error("there is no task definition {id}")]
     NoDefinition { id: String, known: Vec<String> },
     #[error("deployment {number} is {stage} already: nothing is under way")]
@@ -81,6 +85,8 @@ pub(super) enum Failure {
     Timeout(std::time::Duration),
     #[error("the node is still starting")]
     NotReady,
+    #[error("node {0} is draining: what still comes is served")]
+    Draining(NodeId),
 }
 
 impl Failure {
@@ -92,6 +98,7 @@ impl Failure {
             Self::Images { code, .. } => code,
             Self::NoService { .. } => "service-not-found",
             Self::NoUpstream { .. } => "upstream-not-found",
+            Self::NoNode { .. } => "node-not-found",
             Self::NoDefinition { .. } => "task-definition-not-found",
             Self::Scale(_) => "scale-invalid",
             Self::RolloutOver { .. } => "rollout-over",
@@ -110,6 +117,7 @@ impl Failure {
             Self::Origin(_) => "cross-origin",
             Self::Timeout(_) => "api-timeout",
             Self::NotReady => "not-ready",
+            Self::Draining(_) => "draining",
         }
     }
 
@@ -124,6 +132,7 @@ impl Failure {
             }
             Self::NoService { .. }
             | Self::NoUpstream { .. }
+            | Self::NoNode { .. }
             | Self::NoDefinition { .. }
             | Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Body { .. } | Self::Query(_) => StatusCode::BAD_REQUEST,
@@ -134,7 +143,7 @@ impl Failure {
                 Reason::Invalid(_) => StatusCode::INTERNAL_SERVER_ERROR,
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             },
-            Self::Store(_) | Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) | Self::NotReady | Self::Draining(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Host(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Origin(_) => StatusCode::FORBIDDEN,
@@ -150,6 +159,7 @@ impl Failure {
             Self::Images { .. } => "An image cannot be resolved",
             Self::NoService { .. } => "The service does not exist",
             Self::NoUpstream { .. } => "The upstream does not exist",
+            Self::NoNode { .. } => "The node does not exist",
             Self::NoDefinition { .. } => "The task definition does not exist",
             Self::RolloutOver { .. } => "No deployment is under way",
             Self::NotKept { .. } => "The revision is not kept",
@@ -165,6 +175,7 @@ impl Failure {
             Self::Origin(_) => "The request comes from another site",
             Self::Timeout(_) => "The call took too long",
             Self::NotReady => "The node is not ready",
+            Self::Draining(_) => "The node is draining",
         }
     }
 
@@ -175,6 +186,7 @@ impl Failure {
             Self::Routes(_) => "change the route, or delete the service that has it",
             Self::NoService { known, .. } => return Some(choose("services", known)),
             Self::NoUpstream { known, .. } => return Some(choose("upstreams", known)),
+            Self::NoNode { known, .. } => return Some(choose("nodes", known)),
             Self::NoDefinition { known, .. } => return Some(choose("task definitions", known)),
             Self::RolloutOver { .. } => "`wharf rollout undo` goes back to the revision before",
             Self::NotKept { known, .. } => {
@@ -202,6 +214,9 @@ impl Failure {
             }
             Self::Origin(_) => "call the API from a program, or from its own pages",
             Self::NotReady => "wait a moment",
+            Self::Draining(node) => {
+                return Some(format!("send requests elsewhere, or `wharf node undrain {node}`"));
+            }
         };
         Some(hint.to_owned())
     }

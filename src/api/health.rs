@@ -21,19 +21,22 @@ pub(super) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok".to_owned() })
 }
 
-/// Says whether the node serves requests.
+/// Says whether the node serves requests, and shall be sent more.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "health",
     responses(
         (status = 200, description = "The node serves", body = Health),
-        (status = 503, description = "`not-ready`", body = Problem),
+        (status = 503, description = "`not-ready`, `draining`", body = Problem),
     ),
 )]
 pub(super) async fn readyz(State(node): Shared) -> Result<Json<Health>, Failure> {
-    match node.parts.ready.load(Ordering::Acquire) && !node.shutdown.has_begun() {
-        true => Ok(healthz().await),
-        false => Err(Failure::NotReady),
+    if !node.parts.ready.load(Ordering::Acquire) || node.shutdown.has_begun() {
+        return Err(Failure::NotReady);
+    }
+    match node.parts.draining.is_on() {
+        true => Err(Failure::Draining(node.parts.node.clone())),
+        false => Ok(healthz().await),
     }
 }

@@ -117,5 +117,7 @@ fn gauges(node: &Node) -> NodeGauges {
         compiles: live.compiles,
         reset_fast: live.reset == "fast",
         services: node.parts.table.len() as u64,
+        connections: live.connections,
+        draining: node.parts.draining.is_on(),
     }
 }

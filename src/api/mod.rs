@@ -53,9 +53,10 @@ use utoipa_axum::routes;
 
 use crate::agent::Pulls;
 use crate::clock::SteadyClock;
+use crate::listener::Connections;
 use crate::model::{ByteSize, NodeId};
 use crate::runtime::{Compiler, Loader, Runtime, TaskTable};
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Draining, Shutdown};
 use crate::store::Store;
 use crate::telemetry::Unparsed;
 use crate::upstream::UpstreamTable;
@@ -94,6 +95,10 @@ pub struct ApiParts {
     pub ready: Arc<AtomicBool>,
     /// Counters of what came to the load balancer and was no request.
     pub unparsed: Arc<Unparsed>,
+    /// Whether clients of the load balancer are told to go elsewhere.
+    pub draining: Draining,
+    /// Connections of the load balancer.
+    pub open: Connections,
 }
 
 /// The API of one node.
@@ -194,6 +199,8 @@ fn documented() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(tasks::definitions))
         .routes(routes!(tasks::definition))
         .routes(routes!(nodes::list))
+        .routes(routes!(nodes::drain))
+        .routes(routes!(nodes::undrain))
         .routes(routes!(nodes::version))
         .routes(routes!(top::read))
         .routes(routes!(health::healthz))

@@ -67,14 +67,16 @@ impl Overview {
         Some(service)
     }
 
-    /// Why the control plane places the service nowhere.
+    /// Why the control plane places the service nowhere, or not where it is to stay.
     pub(super) fn why(&self, name: &Name) -> Option<String> {
-        self.plan.services.get(name)?.blocked.clone()
+        let decision = self.plan.services.get(name)?;
+        decision.blocked.clone().or(decision.note.clone())
     }
 
     fn wanted(&self, service: &model::Service) -> Service {
         let rollout = self.snapshot.rollouts.get(&service.name);
-        let blocked = self.why(&service.name);
+        let decision = self.plan.services.get(&service.name);
+        let blocked = decision.and_then(|decision| decision.blocked.clone());
         let reports: Vec<&GrantStatus> = self.reports(&service.name).collect();
         let parts = rollout.map_or_else(Vec::new, |rollout| rollout::parts(service, rollout));
         let most = parts.iter().max_by_key(|part| part.share);

@@ -58,7 +58,8 @@ impl From<&Failure> for Problem {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status.is_server_error() {
+        // That a node drains is no failure, and is asked for every second.
+        if status.is_server_error() && !matches!(self, Self::Draining(_)) {
             tracing::warn!(code = self.code(), error = %self, "a call to the API failed");
         }
         let mut body = serde_json::to_vec(&Problem::from(&self)).unwrap_or_default();

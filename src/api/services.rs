@@ -25,7 +25,7 @@ use super::segment::Segment;
 use super::{Shared, State as Node, scaling};
 
 /// How often a change of one service starts again because others changed it.
-const ROUNDS: usize = 5;
+pub(super) const ROUNDS: usize = 5;
 
 /// Lists the services, those that are being deleted included.
 #[utoipa::path(

@@ -33,6 +33,8 @@ fn every_route_is_in_the_document() {
         ("/readyz", "get"),
         ("/v1/apply", "post"),
         ("/v1/nodes", "get"),
+        ("/v1/nodes/{node}/drain", "post"),
+        ("/v1/nodes/{node}/undrain", "post"),
         ("/v1/revisions", "get"),
         ("/v1/services", "get"),
         ("/v1/services/{name}", "delete"),
@@ -84,6 +86,7 @@ struct Running {
     base: String,
     address: SocketAddr,
     ready: Arc<AtomicBool>,
+    draining: Draining,
     _folder: tempfile::TempDir,
 }
 
@@ -103,6 +106,7 @@ async fn start_with(bounds: Bounds) -> Running {
     let listener = Listener::bind(any, bounds).await.expect("a port");
     let api_address = listener.local_addr().expect("an address");
     let ready = Arc::new(AtomicBool::new(false));
+    let draining = Draining::of(&Shutdown::new());
     let api = Api::new(ApiParts {
         upstreams: crate::upstream::UpstreamTable::default(),
         store: Arc::new(crate::store::MemStore::new()),
@@ -117,9 +121,12 @@ async fn start_with(bounds: Bounds) -> Running {
         api_address,
         ready: ready.clone(),
         unparsed: Arc::default(),
+        draining: draining.clone(),
+        open: Connections::default(),
     });
     tokio::spawn(listener.run(Arc::new(ApiService::from(api)), Shutdown::new(), || {}));
-    Running { base: format!("http://{api_address}"), address: api_address, ready, _folder: folder }
+    let base = format!("http://{api_address}");
+    Running { base, address: api_address, ready, draining, _folder: folder }
 }
 
 /// Status, content type and JSON of an answer.
@@ -147,6 +154,10 @@ async fn a_node_without_services_answers() {
     assert_eq!(get("/readyz").await.2["code"], "not-ready");
     node.ready.store(true, std::sync::atomic::Ordering::Release);
     assert_eq!(get("/readyz").await.0, 200);
+    node.draining.set(true);
+    assert_eq!(get("/readyz").await.2["code"], "draining");
+    node.draining.set(false);
+    assert_eq!(get("/readyz").await.0, 200);
     let (status, kind, _) = get("/metrics").await;
     assert_eq!(status, 200);
     assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -173,6 +184,8 @@ async fn every_refusal_is_problem_details() {
         (http.patch(at("/v1/services/nope/scale")).body("{}"), 404, "service-not-found"),
         (http.patch(at("/v1/services/nope/scale")).body("{\"mx\":1}"), 400, "body-invalid"),
         (http.get(at("/v1/services/a/logs?tail=x")), 400, "query-invalid"),
+        (http.post(at("/v1/nodes/nope/drain")), 404, "node-not-found"),
+        (http.post(at("/v1/nodes/No%2Fpe/undrain")), 404, "node-not-found"),
         (http.get(at("/v1/task-definitions/a")), 404, "task-definition-not-found"),
         (http.post(at("/v1/apply")), 422, "manifest-invalid"),
         (http.post(at("/v1/apply?dryrun=true")), 400, "query-invalid"),

@@ -55,6 +55,9 @@ fn page(detail: &ServiceDetail) -> String {
         };
         page.line("serving", &format!("{earlier} goes on serving: {why}"));
     }
+    if let Some(why) = detail.why.as_ref().filter(|_| service.state != ServiceState::Blocked) {
+        page.line("placement", why);
+    }
     page.line("generation", &service.generation.to_string());
     page.line("routes", &service.routes.join(" "));
     for route in &detail.rules {

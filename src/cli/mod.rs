@@ -20,6 +20,7 @@ mod edge;
 mod follow;
 mod local;
 mod logs;
+mod node;
 mod nodes;
 mod output;
 mod progress;
@@ -121,6 +122,8 @@ enum Command {
     /// List nodes
     #[command(after_help = nodes::HELP)]
     Nodes,
+    /// Take a node out, and bring it back
+    Node(node::Args),
     /// Show services and their tasks together
     #[command(after_help = ps::HELP)]
     Ps,
@@ -184,6 +187,7 @@ async fn command(command: Command, api: &ApiClient, output: Output) -> anyhow::R
         Command::Services => services::run(api, output).await?,
         Command::Tasks(args) => tasks::run(args, api, output).await?,
         Command::Nodes => nodes::run(api, output).await?,
+        Command::Node(args) => node::run(args, api, output).await?,
         Command::Upstreams => upstreams::run(api, output).await?,
         Command::Ps => ps::run(api, output).await?,
         Command::Top(args) => top::run(args, api, output).await?,
@@ -231,6 +235,9 @@ mod tests {
             "wharf revisions hello -o json",
             "wharf rollout status hello --wait --timeout 5m",
             "wharf rollout pause hello",
+            "wharf node drain --wait --timeout 1m",
+            "wharf node drain local -o json",
+            "wharf node undrain",
             "wharf rollout undo hello --to 3",
             "wharf delete a b c",
             "wharf delete -f wharf.toml --no-wait",
@@ -259,6 +266,8 @@ mod tests {
             "wharf scale hello",
             "wharf scale hello 3 --min 2",
             "wharf delete",
+            "wharf node",
+            "wharf node drain a b",
             "wharf top --sort name",
             "wharf serve --listen nonsense",
             "wharf serve --node Node_1",

@@ -10,7 +10,8 @@ Examples:
   wharf nodes                 memory, instances and loaded components: now, and at most
   wharf nodes -o json";
 
-const HEADER: [&str; 7] = ["node", "version", "cpu", "memory", "instances", "loaded", "reset"];
+const HEADER: [&str; 8] =
+    ["node", "status", "version", "cpu", "memory", "instances", "loaded", "reset"];
 
 pub(super) async fn run(api: &ApiClient, output: Output) -> anyhow::Result<()> {
     let nodes: Vec<Node> = api.get(&["v1", "nodes"]).await?;
@@ -41,6 +42,7 @@ fn row(node: &Node) -> Vec<String> {
     );
     vec![
         node.id.clone(),
+        node.status.to_string(),
         node.version.clone(),
         node.cpu.to_string(),
         memory,

@@ -12,9 +12,10 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Draining, Shutdown};
 
 use super::connection::Connection;
+use super::count::Connections;
 use super::entrance::Entrance;
 use super::{Bounds, Inherited, Networks, Role, Serve};
 
@@ -32,6 +33,8 @@ pub struct Listener {
     sockets: Vec<Socket>,
     announced_by: Arc<Networks>,
     bounds: Bounds,
+    draining: Option<Draining>,
+    open: Connections,
 }
 
 struct Socket {
@@ -46,6 +49,8 @@ struct Shared<S> {
     bounds: Bounds,
     service: Arc<S>,
     shutdown: Shutdown,
+    draining: Draining,
+    open: Connections,
     /// Ends the connections that outlive the drain.
     cut: Shutdown,
 }
@@ -70,7 +75,19 @@ impl Listener {
     /// The same with a socket that listens already.
     pub fn over(role: Role, inner: TcpListener, bounds: Bounds) -> Self {
         let socket = Socket { role, inner, entrance: Entrance::default() };
-        Self { sockets: vec![socket], announced_by: Arc::default(), bounds }
+        let (announced_by, open) = (Arc::default(), Connections::default());
+        Self { sockets: vec![socket], announced_by, bounds, draining: None, open }
+    }
+
+    /// The same, where clients are told to go elsewhere while the node drains. What they ask for
+    /// is answered.
+    pub fn drained_by(self, draining: Draining) -> Self {
+        Self { draining: Some(draining), ..self }
+    }
+
+    /// The connections that are open.
+    pub fn open(&self) -> &Connections {
+        &self.open
     }
 
     /// The same, where each connection of these senders begins with a header of the PROXY protocol
@@ -115,9 +132,11 @@ impl Listener {
     /// Serves until the signal is given, then lets requests under way finish. `stop` stops those
     /// that outlive the drain; then their connections end.
     pub async fn run<S: Serve>(self, service: Arc<S>, shutdown: Shutdown, stop: impl FnOnce()) {
-        let Self { sockets, bounds, .. } = self;
+        let Self { sockets, bounds, draining, open, .. } = self;
         let places = Arc::new(Semaphore::new(bounds.max_connections));
-        let shared = Shared { places, bounds, service, shutdown, cut: Shutdown::new() };
+        let draining = draining.unwrap_or_else(|| Draining::of(&shutdown));
+        let cut = Shutdown::new();
+        let shared = Shared { places, bounds, service, shutdown, draining, open, cut };
         join_all(sockets.iter().map(|socket| socket.run(&shared))).await;
         drop(sockets);
         if shared.are_gone_within(shared.bounds.drain).await {
@@ -175,12 +194,14 @@ impl Socket {
         let _ = stream.set_nodelay(true);
         let (service, bounds) = (Arc::clone(&shared.service), shared.bounds.clone());
         let (entrance, cut) = (self.entrance.clone(), shared.cut.clone());
-        let shutdown = shared.shutdown.clone();
+        let (shutdown, draining) = (shared.shutdown.clone(), shared.draining.clone());
+        let counted = shared.open.one_more();
         tokio::spawn(async move {
-            let _place = place;
+            let _held = (place, counted);
             let opened = entrance.open(stream, client, bounds.handshake_timeout, &shutdown).await;
             if let Some((stream, peer)) = opened {
-                Connection { stream, peer, service, bounds }.serve(shutdown, cut).await;
+                let connection = Connection { stream, peer, service, bounds, draining };
+                connection.serve(shutdown, cut).await;
             }
         });
     }

@@ -2,25 +2,22 @@
 
 use std::convert::Infallible;
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::CONNECTION;
-use http::{HeaderValue, StatusCode, Version};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
-use parking_lot::Mutex;
 
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Draining, Shutdown};
 
+use super::answers::Answers;
 use super::io::{GuardedIo, Link};
 use super::stream::Stream;
 use super::streams::Streams;
-use super::taken::Taken;
-use super::upgrade::AfterUpgrade;
 use super::{Bounds, Peer, Serve};
 
 /// How long a connection that has sent no request yet may take for one when the node stops.
@@ -69,47 +66,50 @@ pub(super) struct Connection<S> {
     pub(super) peer: Peer,
     pub(super) service: Arc<S>,
     pub(super) bounds: Bounds,
+    pub(super) draining: Draining,
 }
 
 impl<S: Serve> Connection<S> {
     /// Serves until the client is done or does nothing; when the signal is given, until what is
     /// under way is done, or it is cut off.
     pub(super) async fn serve(self, shutdown: Shutdown, cut: Shutdown) {
-        let Self { stream, peer, service, bounds } = self;
+        let Self { stream, peer, service, bounds, draining } = self;
         let (link, streams) = (Link::default(), Streams::new(bounds.idle_timeout));
         let io = GuardedIo::new(stream, bounds.head_timeout, bounds.idle_timeout, link.clone());
         let builder = builder(bounds.head_timeout, streams.clone());
-        let served = AtomicBool::new(false);
-        let after = Arc::new(Mutex::new(None));
+        let answers = Arc::new(Answers::new(service, peer, link.clone(), shutdown, draining));
+        let Answers { service, peer, served, goodbye, shutdown, draining, .. } = &*answers;
         let answer = service_fn(|request| {
-            served.store(true, Ordering::Relaxed);
-            let (service, link) = (Arc::clone(&service), link.clone());
-            let is_last = shutdown.is_replaced() && request.version() < Version::HTTP_2;
-            let after = Arc::clone(&after);
-            let peer = peer.clone();
-            async move {
-                let mut response = service.answer(request, &peer).await;
-                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    *after.lock() = response.extensions_mut().remove::<AfterUpgrade>();
-                } else if is_last {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok::<_, Infallible>(response.map(|body| Taken::<S>::new(body, link)))
-            }
+            answers.take_note(&request);
+            let answers = Arc::clone(&answers);
+            async move { Ok::<_, Infallible>(answers.answer(request).await) }
         });
         let mut connection = pin!(builder.serve_connection_with_upgrades(io, answer));
         let mut watch = streams.watch();
-        let mut told = false;
+        let mut call = draining.signal();
         let result = loop {
-            let step = tokio::time::timeout(bounds.http2_idle_timeout, connection.as_mut());
-            match shutdown.unless_begun(step).await {
+            let step = poll_fn(|cx| {
+                let polled = connection.as_mut().poll(cx);
+                if polled.is_ready() || !goodbye.is_due() {
+                    return polled;
+                }
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().poll(cx)
+            });
+            let step = tokio::time::timeout(bounds.http2_idle_timeout, step);
+            match call.unless_begun(step).await {
                 Some(Ok(result)) => break result,
                 Some(Err(_)) if !(link.is_http2() && watch.nothing_moved()) => {}
                 // Nothing is under way that anybody would miss.
-                Some(Err(_)) if told => return,
-                Some(Err(_)) => {
-                    connection.as_mut().graceful_shutdown();
-                    told = true;
+                Some(Err(_)) if goodbye.was_said() => return,
+                Some(Err(_)) => goodbye.ask(),
+                None if !shutdown.has_begun() => {
+                    // Over HTTP/1 the next answer says it. A client of HTTP/2 that has asked for
+                    // nothing yet would come again and be told again: its first request is taken.
+                    if link.is_http2() && served.load(Ordering::Relaxed) {
+                        goodbye.ask();
+                    }
+                    call = shutdown.clone();
                 }
                 None => {
                     // Whoever has just connected has a request on the way.
@@ -131,7 +131,7 @@ impl<S: Serve> Connection<S> {
                 }
             }
         };
-        let work = after.lock().take();
+        let work = answers.after.lock().take();
         if let (Ok(()), Some(work)) = (&result, work) {
             let _ = cut.unless_begun(work.run()).await;
         }
@@ -143,7 +143,7 @@ impl<S: Serve> Connection<S> {
         }
         if let Some(refused) = Refused::of(&error) {
             tracing::debug!(client = %peer.client, %error, "what came is no request");
-            service.refused(&peer, refused);
+            service.refused(peer, refused);
         }
     }
 }

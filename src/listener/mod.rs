@@ -7,10 +7,12 @@
 //! Start reading at [`Listener::run`].
 
 mod accept;
+mod count;
 mod inherited;
 mod entrance;
 mod proxy_header;
 mod connection;
+mod answers;
 mod taken;
 mod streams;
 mod io;
@@ -20,6 +22,7 @@ mod upgrade;
 pub use crate::model::Networks;
 pub use accept::Listener;
 pub use connection::Refused;
+pub use count::Connections;
 pub use inherited::{Inherited, Role};
 pub use upgrade::AfterUpgrade;
 

@@ -4,9 +4,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use crate::listener::{Bounds, Inherited, Listener, Role};
+use crate::listener::{Bounds, Connections, Inherited, Listener, Role};
 use crate::runtime::{Routes, Runtime};
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Draining, Shutdown};
 use crate::telemetry::{AccessLog, Unparsed};
 
 use super::edge::{Edge, TlsListen};
@@ -39,6 +39,8 @@ pub struct ProxyParts {
     pub routes: Arc<Routes>,
     /// What runs them.
     pub runtime: Runtime,
+    /// Whether its clients are told to go elsewhere.
+    pub draining: Draining,
     /// Where their lines go.
     pub log: Option<AccessLog>,
 }
@@ -59,6 +61,7 @@ impl Proxy {
         let listener = Listener::inherit(&parts.inherited, Role::Http, address, bounds).await;
         let listener = listener.map_err(failed(address, false))?;
         let http = listener.local_addr().map_err(failed(address, false))?;
+        let listener = listener.drained_by(parts.draining.clone());
         let mut listener = listener.expect_proxy_headers(parts.edge.proxy_protocol.clone());
         let mut https = None;
         if let Some(TlsListen { address, config }) = parts.edge.tls.clone() {
@@ -82,6 +85,11 @@ impl Proxy {
     /// Its sockets once more, for another process.
     pub fn sockets(&self) -> io::Result<Vec<(Role, TcpListener)>> {
         self.listener.sockets()
+    }
+
+    /// The connections of its clients.
+    pub fn open(&self) -> &Connections {
+        self.listener.open()
     }
 
     /// Counters of what was no request.

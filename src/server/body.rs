@@ -10,9 +10,10 @@ use registry::{Client, ContentStore, Server as RegistryServer};
 use crate::agent::{AgentParts, Broken, Images, Pulls};
 use crate::api::{Api, ApiParts};
 use crate::config::NodeConfig;
+use crate::listener::Connections;
 use crate::model::{ByteSize, Capacity, CpuUnits, Node, NodeStatus};
 use crate::runtime::{AotCache, Compiler, Engine, Loader, Machine, Routes, Runtime, TaskTable};
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Draining, Shutdown};
 use crate::store::Store;
 use crate::telemetry::Unparsed;
 use crate::upstream::UpstreamTable;
@@ -35,6 +36,8 @@ pub(super) struct Body {
     runtime: Runtime,
     routes: Arc<Routes>,
     unparsed: Arc<Unparsed>,
+    draining: Draining,
+    open: Connections,
     cache: AotCache,
     compiler: Compiler,
     loader: Loader,
@@ -49,6 +52,9 @@ pub(super) struct Parts {
     pub(super) runtime: Runtime,
     pub(super) routes: Arc<Routes>,
     pub(super) unparsed: Arc<Unparsed>,
+    pub(super) draining: Draining,
+    /// Connections of the load balancer.
+    pub(super) open: Connections,
     pub(super) api_address: SocketAddr,
 }
 
@@ -59,7 +65,7 @@ impl Body {
         machine: Machine,
         parts: Parts,
     ) -> Result<Self, ServeError> {
-        let Parts { runtime, routes, unparsed, api_address } = parts;
+        let Parts { runtime, routes, unparsed, draining, open, api_address } = parts;
         let data = |name: &str| config.data_dir.join(name);
         let folder = |path: PathBuf| move |source| ServeError::DataDir { path, source };
         let engine = runtime.engine().clone();
@@ -86,6 +92,8 @@ impl Body {
             runtime,
             routes,
             unparsed,
+            draining,
+            open,
             cache,
             compiler,
             loader,
@@ -112,6 +120,7 @@ impl Body {
             routes: self.routes.clone(),
             granted: Arc::default(),
             broken: self.broken.clone(),
+            draining: self.draining.clone(),
             until,
         }
     }
@@ -132,6 +141,8 @@ impl Body {
             api_address: self.api_address,
             ready: self.ready.clone(),
             unparsed: self.unparsed.clone(),
+            draining: self.draining.clone(),
+            open: self.open.clone(),
         });
         api.allow_hosts(self.config.api_hosts.iter().cloned()).until(until)
     }

@@ -10,7 +10,7 @@ use crate::config::{EdgeConfig, NodeConfig};
 use crate::listener::{Bounds, Inherited, Listener, Role};
 use crate::proxy::{Edge, Proxy, ProxyParts, TlsListen};
 use crate::runtime::{Engine, Machine, Routes, Runtime};
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Draining, Shutdown};
 use crate::telemetry::AccessLog;
 use crate::tls::Certificates;
 
@@ -36,6 +36,7 @@ pub(super) struct Front {
     pub(super) gate: Shutdown,
     /// What looks after certificates and the machine until then.
     pub(super) watches: Vec<JoinHandle<()>>,
+    draining: Draining,
     runtime: Runtime,
     routes: Arc<Routes>,
     addresses: Addresses,
@@ -57,6 +58,7 @@ impl Front {
         let runtime = Runtime::new(engine.clone(), guests.handle(), machine.cores);
         let log = AccessLog::open(&config.access_log).map_err(ServeError::Start)?;
         let (routes, gate) = (Arc::new(Routes::default()), Shutdown::new());
+        let draining = Draining::of(&gate);
         let (edge, certificates) = open_edge(&config.edge)?;
         let mut watches = vec![tokio::spawn(watch_hazard(engine, gate.clone()))];
         if let Some(certificates) = certificates {
@@ -70,6 +72,7 @@ impl Front {
             edge,
             routes: routes.clone(),
             runtime: runtime.clone(),
+            draining: draining.clone(),
             log: log.clone(),
         })
         .await?;
@@ -84,7 +87,19 @@ impl Front {
         let mut sockets = proxy.sockets().map_err(ServeError::Start)?;
         sockets.extend(api.sockets().map_err(ServeError::Start)?);
         let sockets = Arc::new(sockets);
-        Ok(Self { guests, log, proxy, sockets, gate, watches, runtime, routes, addresses })
+        let front = Self {
+            guests,
+            log,
+            proxy,
+            sockets,
+            gate,
+            watches,
+            draining,
+            runtime,
+            routes,
+            addresses,
+        };
+        Ok(front)
     }
 
     /// What else is made of it.
@@ -93,6 +108,8 @@ impl Front {
             runtime: self.runtime.clone(),
             routes: self.routes.clone(),
             unparsed: self.proxy.unparsed().clone(),
+            draining: self.draining.clone(),
+            open: self.proxy.open().clone(),
             api_address: self.addresses.api,
         }
     }

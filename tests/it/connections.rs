@@ -2,6 +2,7 @@
 
 mod drain;
 mod http2;
+mod leaving;
 mod slow;
 mod stalled;
 

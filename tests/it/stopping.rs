@@ -2,6 +2,7 @@
 
 mod activation;
 mod caps;
+mod draining;
 mod failed;
 mod hand_over;
 mod node;

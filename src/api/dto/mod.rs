@@ -14,7 +14,7 @@ mod upstream;
 
 pub use applied::{Applied, AppliedService, AppliedTask, AppliedUpstream, Change, ManifestProblem};
 pub use logs::{LogEntry, LogGap, LogLine};
-pub use node::{Health, Live, Node, Version};
+pub use node::{Health, Live, Node, NodeStatus, Version};
 pub use rollout::{Event, Revision, Rollout, RolloutAction, RolloutOrder, Status};
 pub use scaling::{Scaling, ScalingChange, ScalingInput, Scheduled};
 pub use service::{

@@ -10,6 +10,8 @@ use crate::model;
 pub struct Node {
     /// Its name.
     pub id: String,
+    /// `ACTIVE`, or `DRAINING`: it gets no new services.
+    pub status: NodeStatus,
     /// Wharf's version on it.
     pub version: String,
     /// Allocatable CPU units; 1024 are one core.
@@ -24,9 +26,41 @@ pub struct Node {
     pub live: Option<Live>,
 }
 
+/// Whether a node gets new services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum NodeStatus {
+    /// It does.
+    Active,
+    /// It does not, and its clients are told to go elsewhere.
+    Draining,
+}
+
+impl From<model::NodeStatus> for NodeStatus {
+    fn from(status: model::NodeStatus) -> Self {
+        match status {
+            model::NodeStatus::Active => Self::Active,
+            model::NodeStatus::Draining => Self::Draining,
+        }
+    }
+}
+
+impl std::fmt::Display for NodeStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Active => model::NodeStatus::Active.name(),
+            Self::Draining => model::NodeStatus::Draining.name(),
+        })
+    }
+}
+
 /// What a node holds at the moment, and how it was sized.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Live {
+    /// Connections of clients of its load balancer.
+    pub connections: u64,
+    /// Requests that are answered or wait now.
+    pub in_flight: u64,
     /// Instances that live now.
     pub instances: u64,
     /// Instances that can live at once.
@@ -78,6 +112,7 @@ impl From<&model::Node> for Node {
     fn from(node: &model::Node) -> Self {
         Self {
             id: node.id.to_string(),
+            status: node.status.into(),
             version: node.version.clone(),
             cpu: node.capacity.cpu.0,
             memory: node.capacity.memory.to_string(),

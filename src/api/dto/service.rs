@@ -205,7 +205,8 @@ pub struct ServiceDetail {
     pub revisions: Vec<Revision>,
     /// What happened to it, the newest last.
     pub events: Vec<Event>,
-    /// Why no node may run it, in the words of the control plane.
+    /// Why no node may run it, or why it is not where it is to stay, in the words of the control
+    /// plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Its tasks, on the node that answers.

@@ -28,11 +28,15 @@ pub struct NodeGauges {
     pub reset_fast: bool,
     /// Services that this node has a grant for.
     pub services: u64,
+    /// Connections of clients of the load balancer.
+    pub connections: u64,
+    /// Whether the node drains.
+    pub draining: bool,
 }
 
 type Gauged = (&'static str, &'static str, fn(&NodeGauges) -> u64);
 
-const GAUGES: [Gauged; 10] = [
+const GAUGES: [Gauged; 12] = [
     ("instances_live", "Instances that live now", |node| node.instances.0),
     ("instances_max", "Instances that can live at once", |node| node.instances.1),
     ("components_loaded", "Components in memory", |node| node.components.0),
@@ -45,6 +49,8 @@ const GAUGES: [Gauged; 10] = [
         u64::from(node.reset_fast)
     }),
     ("services", "Services that this node has a grant for", |node| node.services),
+    ("connections", "Connections of clients of the load balancer", |node| node.connections),
+    ("draining", "Whether the node drains", |node| u64::from(node.draining)),
 ];
 
 const UNPARSED: (&str, &str) =

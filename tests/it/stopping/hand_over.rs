@@ -40,14 +40,14 @@ enum Kind {
     Slow,
 }
 
-struct Traffic {
+pub(super) struct Traffic {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     clients: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Traffic {
-    fn begin(http: SocketAddr) -> Self {
+    pub(super) fn begin(http: SocketAddr) -> Self {
         let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let kinds = [Kind::Kept, Kind::Kept, Kind::Short, Kind::Short, Kind::Stream, Kind::Slow];
         let client = |kind| {
@@ -69,7 +69,7 @@ impl Traffic {
     }
 
     /// Completes when so many more were answered.
-    fn more(&self, count: u64) {
+    pub(super) fn more(&self, count: u64) {
         let before = self.answered.load(Ordering::Relaxed);
         wait_for("answers", || {
             (self.answered.load(Ordering::Relaxed) >= before + count).then_some(())
@@ -77,7 +77,7 @@ impl Traffic {
     }
 
     /// Every request that failed.
-    async fn end(self) -> Vec<String> {
+    pub(super) async fn end(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         let mut failures = Vec::new();
         for client in self.clients {

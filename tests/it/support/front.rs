@@ -18,7 +18,7 @@ use wharf::runtime::{
     AotCache, Backend, Compiler, Deployment, Engine, LiveRules, Loader, Machine, ResetPolicy,
     RevisionCell, Routes, Runtime, Target, TaskTable,
 };
-use wharf::shutdown::Shutdown;
+use wharf::shutdown::{Draining, Shutdown};
 use wharf::telemetry::{AccessLog, AccessTarget, Unparsed};
 
 use super::node::http_client;
@@ -56,6 +56,7 @@ pub struct Front {
     pub cache: AotCache,
     pub runtime: Runtime,
     pub shutdown: Shutdown,
+    pub draining: Draining,
     pub access_log: PathBuf,
     pub unparsed: Arc<Unparsed>,
     /// Services whose code was found missing.
@@ -103,6 +104,8 @@ impl Front {
         let routes = Arc::new(Routes::default());
         let access_log = dir.path().join("access.log");
         let log = AccessLog::open(&AccessTarget::File(access_log.clone())).expect("a log");
+        let shutdown = Shutdown::new();
+        let draining = Draining::of(&shutdown);
         let proxy = Proxy::bind(ProxyParts {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             inherited: Arc::default(),
@@ -110,12 +113,12 @@ impl Front {
             edge,
             routes: routes.clone(),
             runtime: runtime.clone(),
+            draining: draining.clone(),
             log,
         });
         let proxy = proxy.await.expect("a free port");
         let (address, https) = (proxy.http(), proxy.https());
         let unparsed = Arc::clone(proxy.unparsed());
-        let shutdown = Shutdown::new();
         let (ends, services) = (shutdown.clone(), table.clone());
         let proxy = tokio::spawn(async move { proxy.run(ends, || services.stop()).await });
         let proxy = Some(proxy);
@@ -127,6 +130,7 @@ impl Front {
             cache,
             runtime,
             shutdown,
+            draining,
             access_log,
             unparsed,
             broken,
