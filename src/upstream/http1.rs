@@ -28,7 +28,17 @@ pub(super) struct Http1 {
 pub(super) struct Unanswered {
     /// The request, if nothing of it can have been seen.
     pub(super) unsent: Option<Request<Outgoing>>,
-    pub(super) error: hyper::Error,
+    pub(super) error: Broken,
+}
+
+/// What is wrong with an answer, or with the lack of one.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    /// Nobody would know what the body is once it is passed on.
+    #[error("its transfer coding is another than chunked")]
+    Coding,
 }
 
 impl Http1 {
@@ -66,7 +76,10 @@ impl Http1 {
             answer.as_mut().poll(cx)
         })
         .await
-        .map_err(|mut error| Unanswered { unsent: error.take_message(), error: error.into_error() })
+        .map_err(|mut error| Unanswered {
+            unsent: error.take_message(),
+            error: error.into_error().into(),
+        })
     }
 
     /// Takes the bytes over from HTTP, after a response that switches protocols. What was read

@@ -19,7 +19,7 @@ use crate::model::{Code, HostHeader, TargetScheme, UpstreamPolicy};
 
 use super::body::UpstreamBody;
 use super::cell::{State, UpstreamCell};
-use super::http1::{Http1, Unanswered};
+use super::http1::{Broken, Http1, Unanswered};
 use super::server::{Connection, InFlight, Server, again};
 use super::tunnel::Tunnel;
 
@@ -209,10 +209,12 @@ impl UpstreamCell {
                 // A body that breaks off is its client's fault. Of HTTP/2 the error only says that
                 // the stream was reset.
                 let broke_off = |passed: &AtomicU64| passed.load(Ordering::Relaxed) == BROKE_OFF;
-                let body_failed = error.is_user() || passed.as_deref().is_some_and(broke_off);
+                let is_ours = matches!(&error, Broken::Http(error) if error.is_user());
+                let body_failed = is_ours || passed.as_deref().is_some_and(broke_off);
                 let stale = reused && unsent.is_some();
                 // An old connection may be closed at any moment: that is no fault of its server.
-                if !reused && !body_failed {
+                let has_answered = matches!(error, Broken::Coding);
+                if has_answered || (!reused && !body_failed) {
                     self.note(&server, true, &policy.eject);
                 }
                 let again = unsent.or(copy).filter(|_| !body_failed);
@@ -295,6 +297,9 @@ pub(super) async fn exchange(
             for_http1(&mut request);
             let mut response = connection.send(request).await?;
             if response.headers().contains_key(TRANSFER_ENCODING) {
+                if !is_chunked(response.headers()) {
+                    return Err(Unanswered { unsent: None, error: Broken::Coding });
+                }
                 // It says how long the body is, whatever else does (RFC 9112 §6.3).
                 response.headers_mut().remove(CONTENT_LENGTH);
             }
@@ -302,17 +307,25 @@ pub(super) async fn exchange(
         }
         Connection::Http2 { mut sender, .. } => {
             if let Err(error) = sender.ready().await {
-                return Err(Unanswered { unsent: Some(request), error });
+                return Err(Unanswered { unsent: Some(request), error: error.into() });
             }
             for_http2(&mut request, server.target.scheme());
             let result = sender.try_send_request(request).await;
             let response = result.map_err(|mut error| Unanswered {
                 unsent: error.take_message(),
-                error: error.into_error(),
+                error: error.into_error().into(),
             })?;
             Ok((response, None))
         }
     }
+}
+
+/// Whether the body was made into chunks, and into nothing else: hyper takes those apart, and would
+/// pass on whatever another coding has made of the body, without its name.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let mut fields = headers.get_all(TRANSFER_ENCODING).iter();
+    let only = fields.next().filter(|_| fields.next().is_none());
+    only.is_some_and(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// hyper believes that a GET or HEAD without a length has no body, and would drop it.
