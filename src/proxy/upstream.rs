@@ -48,6 +48,20 @@ impl Via {
     }
 }
 
+/// The protocols in a field of `Upgrade`.
+fn protocols(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// What a server goes on with, if the client has offered all of it: a server must not choose what
+/// it was not offered (RFC 9110 §7.8).
+fn chosen_upgrade(headers: &HeaderMap, offered: &HeaderValue) -> Option<HeaderValue> {
+    let mut fields = headers.get_all(UPGRADE).iter();
+    let chosen = fields.next().filter(|_| fields.next().is_none())?;
+    let is_offered = |one: &[u8]| protocols(offered).any(|other| other.eq_ignore_ascii_case(one));
+    protocols(chosen).all(|one| !one.is_empty() && is_offered(one)).then(|| chosen.clone())
+}
+
 /// The protocol that a request asks to go on with, if that is one which can be passed on.
 fn wanted_upgrade<B>(request: &Request<B>) -> Option<HeaderValue> {
     let wanted = request.headers().get(UPGRADE)?;
@@ -55,9 +69,8 @@ fn wanted_upgrade<B>(request: &Request<B>) -> Option<HeaderValue> {
         request.headers().get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let mut listed = listed.flat_map(|value| value.split(','));
     let is_meant = listed.any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    let mut offered = wanted.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let can = request.version() == Version::HTTP_11
-        && !offered.any(|protocol| protocol.eq_ignore_ascii_case(H2C));
+        && !protocols(wanted).any(|protocol| protocol.eq_ignore_ascii_case(H2C));
     (is_meant && can).then(|| wanted.clone())
 }
 
@@ -117,14 +130,14 @@ impl Passage<'_> {
         exchange.sent_to(Some(answer.server));
         let forwarded = |body| Content::Upstream(Forwarded::new(body, Arc::clone(exchange)));
         let mut response = answer.response.map(forwarded);
+        let chosen = protocol.and_then(|offered| chosen_upgrade(response.headers(), &offered));
         headers::for_client(response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let (Some(tunnel), Some(client), Some(protocol)) = (answer.tunnel, client, protocol)
-            else {
-                // Nobody has asked for another protocol.
+            let (Some(tunnel), Some(client), Some(chosen)) = (answer.tunnel, client, chosen) else {
+                // Nobody has asked for this protocol.
                 return Err(Code::UpstreamFailed);
             };
-            set_upgrade(response.headers_mut(), protocol);
+            set_upgrade(response.headers_mut(), chosen);
             let after = pass_on(tunnel, client, Arc::clone(exchange));
             response.extensions_mut().insert(AfterUpgrade::new(after));
         }
@@ -165,4 +178,32 @@ async fn pass_on(tunnel: Tunnel, client: OnUpgrade, exchange: Arc<Exchange>) {
     let bytes = |count: AtomicU64| usize::try_from(count.into_inner()).unwrap_or(usize::MAX);
     exchange.add_bytes_in(bytes(passed.up));
     exchange.add_bytes_out(bytes(passed.down));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_chooses_among_what_it_was_offered() {
+        let chosen = |offered: &'static str, fields: &[&'static str]| {
+            let fields = fields.iter().map(|field| (UPGRADE, HeaderValue::from_static(field)));
+            let headers: HeaderMap = fields.collect();
+            let chosen = chosen_upgrade(&headers, &HeaderValue::from_static(offered));
+            chosen.map(|value| value.to_str().expect("text").to_owned())
+        };
+        assert_eq!(chosen("websocket", &["WebSocket"]).as_deref(), Some("WebSocket"));
+        assert_eq!(chosen("foo/2, bar", &["foo/2"]).as_deref(), Some("foo/2"));
+        assert_eq!(chosen("foo/2, bar", &["bar, foo/2"]).as_deref(), Some("bar, foo/2"));
+        for (offered, fields) in [
+            ("websocket", &[][..]),
+            ("websocket", &[""]),
+            ("websocket", &["other"]),
+            ("foo/2", &["foo"]),
+            ("websocket", &["websocket, other"]),
+            ("websocket, other", &["websocket", "other"]),
+        ] {
+            assert_eq!(chosen(offered, fields), None, "{offered}: {fields:?}");
+        }
+    }
 }

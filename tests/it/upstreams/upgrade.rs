@@ -1,7 +1,7 @@
 //! WebSockets, and other protocols that begin as HTTP.
 
 use super::*;
-use crate::support::{Front, Origin, Raw, ServiceOptions, eventually, guest};
+use crate::support::{Front, Origin, Raw, ServiceOptions, eventually, guest, saying};
 
 const ASK: &str = "HTTP/1.1\r\nhost: up.test\r\nconnection: keep-alive, Upgrade\r\n\
                    upgrade: websocket\r\nsec-websocket-version: 13\r\n\
@@ -36,6 +36,29 @@ async fn a_server_may_refuse_to_switch() {
     for _ in 0..2 {
         raw.send(format!("GET /plain {ASK}")).await;
         assert_eq!(raw.answer().await.expect("an answer").text(), "one");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_switches_to_what_the_client_has_offered() {
+    for (chosen, status, told) in [
+        ("upgrade: WebSocket\r\n", 101, Some("WebSocket")),
+        ("upgrade: other\r\n", 502, None),
+        ("", 502, None),
+    ] {
+        let reply =
+            format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n{chosen}\r\nbytes");
+        let (address, serving) = saying(reply.leak()).await;
+        let node = node(&[address], "");
+        let mut raw = Raw::connect(node.http).await;
+        raw.send(format!("GET / {ASK}")).await;
+        let head = raw.head().await.expect("a head");
+        assert_eq!((head.status, head.header("upgrade")), (status, told), "{chosen}");
+        eventually("it is let go", || {
+            state(&node, address)["in_flight"] == u32::from(status == 101)
+        })
+        .await;
+        serving.abort();
     }
 }
 
