@@ -231,8 +231,12 @@ async fn until_end(
                 None => std::future::pending().await,
             }
         };
-        let successor = tokio::select! {
-            () = shutdown.begun() => return End::Stopped(Some(plane)),
+        let mut successor = tokio::select! {
+            () = shutdown.begun() => {
+                // Alone it would find nobody to take over from, and go on after this one.
+                started.stop().await;
+                return End::Stopped(Some(plane));
+            }
             Some(()) = upgrades.recv() => {
                 started.start();
                 continue;
@@ -242,9 +246,17 @@ async fn until_end(
         };
         tracing::info!("another process takes over: it is given the state");
         plane.stop(true).await;
-        let Err(why) = successor.give(wait).await else { return End::Replaced };
-        tracing::error!(why, "the other process did not take over; this one goes on");
+        let given = shutdown.unless_begun(successor.give(wait)).await;
+        if matches!(given, Some(Ok(()))) {
+            return End::Replaced;
+        }
+        successor.refuse().await;
         started.stop().await;
+        let Some(Err(why)) = given else {
+            tracing::info!("told to stop: the other process is told that it is not wanted");
+            return End::Stopped(None);
+        };
+        tracing::error!(why, "the other process did not take over; this one goes on");
         match resume(body, sockets, shutdown).await {
             Some(resumed) => plane = resumed,
             None => return End::Stopped(None),

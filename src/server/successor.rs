@@ -101,28 +101,29 @@ pub(super) struct Successor {
 
 impl Successor {
     /// Gives it the state, which this process has released, and waits until it serves. Or says why
-    /// it does not: then this process goes on.
-    pub(super) async fn give(mut self, wait: Duration) -> Result<(), String> {
+    /// it does not: then this process goes on, and it is to be refused. So it is if the future is
+    /// dropped: it has no consent before this returns.
+    pub(super) async fn give(&mut self, wait: Duration) -> Result<(), String> {
         let heard = async {
             self.wire.say(YOURS).await?;
             self.wire.hear().await
         };
-        let why = match tokio::time::timeout(wait, heard).await {
+        match tokio::time::timeout(wait, heard).await {
             Ok(Ok(Some(word))) if word == SERVING => {
                 if let Some(pid) = self.wire.peer() {
                     ready::tell_manager(sd_notify::NotifyState::MainPid(pid));
                 }
-                match self.wire.say(DONE).await {
-                    Ok(()) => return Ok(()),
-                    Err(_) => "it ended".to_owned(),
-                }
+                self.wire.say(DONE).await.map_err(|_| "it ended".to_owned())
             }
-            Ok(Ok(Some(word))) => format!("it said {word:?}"),
-            Ok(Ok(None) | Err(_)) => "it ended before it served".to_owned(),
-            Err(_) => format!("it did not serve within {} ms", wait.as_millis()),
-        };
+            Ok(Ok(Some(word))) => Err(format!("it said {word:?}")),
+            Ok(Ok(None) | Err(_)) => Err("it ended before it served".to_owned()),
+            Err(_) => Err(format!("it did not serve within {} ms", wait.as_millis())),
+        }
+    }
+
+    /// Says that it is not to serve. Silence would mean that this process has died.
+    pub(super) async fn refuse(&mut self) {
         let _ = self.wire.say(NO).await;
-        Err(why)
     }
 }
 

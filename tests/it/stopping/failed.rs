@@ -117,6 +117,29 @@ async fn a_node_that_is_killed_while_it_lets_go_is_replaced_all_the_same() {
     assert_eq!(node.describe("echo")["state"], "ready");
 }
 
+#[test]
+fn a_node_that_is_told_to_stop_while_it_lets_go_stops_at_once() {
+    let mut node = node_with(Setup::with(&["--take-over-wait", "1h"]));
+    let (mut read, _write) = half_taken(&node);
+    assert_eq!(node.stop(), Some(0));
+    assert_eq!(line(&mut read), "no\n");
+    assert!(!node.path("ready.json").exists(), "it takes its word back");
+}
+
+#[test]
+fn a_node_that_is_told_to_stop_takes_the_process_along_that_it_has_started() {
+    let mut node = node_of_a_copy();
+    replace(&node.path("wharf"), b"#!/bin/sh\nexec sleep 3600\n");
+    tell(node.pid(), Signal::USR2);
+    says(&node, "a new process takes over");
+    let log = node.log();
+    let pid = log.rsplit_once("pid=").and_then(|(_, rest)| rest.split_whitespace().next());
+    let started = format!("/proc/{}", pid.expect("its process"));
+    assert!(Path::new(&started).exists());
+    assert_eq!(node.stop(), Some(0));
+    assert!(!Path::new(&started).exists(), "{started}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stops_is_not_replaced() {
     let mut node = node_with(Setup::default());
