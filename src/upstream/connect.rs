@@ -1,9 +1,12 @@
 //! Opens a connection to a server.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
@@ -20,6 +23,11 @@ pub(super) type Io = TokioIo<Either<TcpStream, TlsStream<TcpStream>>>;
 
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
+/// How long an address may take before the next one is tried beside it: the Connection Attempt
+/// Delay that RFC 8305 §5 recommends.
+const HEAD_START: Duration = Duration::from_millis(250);
+/// Addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 16;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -139,14 +147,113 @@ async fn open(target: &TargetUrl, trust: &Trust, alpn: Alpn) -> Result<Opened, C
     Ok(Opened { io: TokioIo::new(Either::Right(stream)), http2 })
 }
 
-/// Tries the addresses of the name one after the other.
+/// Tries the addresses of the name.
 async fn dial(target: &TargetUrl) -> Result<TcpStream, ConnectError> {
+    let found = tokio::net::lookup_host((target.host(), target.port())).await?;
+    race(in_turns(found.take(MOST_ADDRESSES).collect())).await
+}
+
+/// Connects to the first address that takes the connection. Each has a head start on the next one
+/// (RFC 8305 §5): one that swallows everything must not use up the time of the others.
+async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectError> {
+    let mut left = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
     let mut last = ConnectError::NoAddress;
-    for address in tokio::net::lookup_host((target.host(), target.port())).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error.into(),
+    loop {
+        attempts.extend(left.next().map(TcpStream::connect));
+        let head_start = async {
+            match left.len() {
+                0 => std::future::pending().await,
+                _ => tokio::time::sleep(HEAD_START).await,
+            }
+        };
+        tokio::select! {
+            ended = attempts.next() => match ended {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => last = error.into(),
+                None => return Err(last),
+            },
+            () = head_start => {}
         }
     }
-    Err(last)
+}
+
+/// Addresses of IPv6 and IPv4 by turns (RFC 8305 §4), in the order of the resolver otherwise.
+fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut turns = Vec::new();
+    loop {
+        let before = turns.len();
+        turns.extend(first.next());
+        turns.extend(second.next());
+        if turns.len() == before {
+            return turns;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// Only bounds a hang.
+    const PATIENCE: Duration = Duration::from_secs(40);
+
+    #[test]
+    fn families_take_turns() {
+        let parse = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let all = |texts: &[&str]| texts.iter().map(|text| parse(text)).collect::<Vec<_>>();
+        let found = all(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "10.0.0.2:1"]);
+        let turns = all(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"]);
+        assert_eq!(in_turns(found), turns);
+        assert_eq!(in_turns(all(&["10.0.0.1:1", "[::1]:1"])), all(&["10.0.0.1:1", "[::1]:1"]));
+        assert_eq!(in_turns(Vec::new()), []);
+    }
+
+    /// An address that swallows what is sent there: nobody accepts, and the queue is full.
+    async fn swallowing() -> (TcpListener, Vec<tokio::task::JoinHandle<()>>, SocketAddr) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let listener = socket.listen(1).expect("it listens");
+        let address = listener.local_addr().expect("an address");
+        let mut held = Vec::new();
+        for _ in 0..64 {
+            let mut knock = Box::pin(TcpStream::connect(address));
+            let taken = tokio::time::timeout(Duration::from_millis(300), &mut knock).await;
+            let is_full = taken.is_err();
+            held.push(tokio::spawn(async move {
+                let _stream = match taken {
+                    Ok(stream) => stream,
+                    Err(_) => knock.await,
+                };
+                std::future::pending::<()>().await;
+            }));
+            if is_full {
+                return (listener, held, address);
+            }
+        }
+        panic!("the queue of the listener has no end");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_does_not_keep_the_next_one_from_its_turn() {
+        let (_listener, held, hole) = swallowing().await;
+        let (closed, open) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
+        let (closed, open) = (closed.await.expect("a port"), open.await.expect("a port"));
+        let refusing = closed.local_addr().expect("an address");
+        drop(closed);
+        let open = (open.local_addr().expect("an address"), open);
+        let won = tokio::time::timeout(PATIENCE, race(vec![hole, refusing, open.0])).await;
+        let won = won.expect("in time").expect("a connection");
+        assert_eq!(won.peer_addr().expect("an address"), open.0);
+        let nobody = race(vec![refusing]).await;
+        assert!(matches!(nobody, Err(ConnectError::Io(_))), "{nobody:?}");
+        assert!(matches!(race(Vec::new()).await, Err(ConnectError::NoAddress)));
+        held.iter().for_each(tokio::task::JoinHandle::abort);
+    }
 }
