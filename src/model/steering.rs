@@ -70,7 +70,7 @@ pub enum Affinity {
     Cookie {
         /// Its name.
         name: Token,
-        /// How long it lasts from when it was given.
+        /// How long it lasts from when it was given. It is given again when half of that is over.
         #[serde(with = "duration")]
         ttl: Duration,
     },

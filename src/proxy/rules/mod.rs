@@ -65,8 +65,8 @@ impl Passed {
         }
         passed.pick.preferred = marks::revision(&live.steering.marked, &head.headers);
         if let Some(affinity) = &live.steering.affinity {
-            passed.pick.point =
-                affinity::point(affinity, &live.path, head, origin, &mut passed.fields);
+            let (now_ms, fields) = (clock::unix_ms(), &mut passed.fields);
+            passed.pick.point = affinity::point(affinity, &live.path, head, origin, now_ms, fields);
         }
         passed.coding = rules.compress.then(|| compress::accepted(head));
         Ok(passed)

@@ -49,6 +49,15 @@ async fn a_cookie_keeps_its_client_on_the_new_revision_while_the_share_grows() {
     // What is no point is replaced by one.
     let answer = ask(&node, "cookie: stay=2\r\n").await;
     assert!(answer.header("set-cookie").is_some());
+    // Whoever has had a point for long keeps it for as long again.
+    for old in ["000000ab00000001", "000000ab"] {
+        let answer = ask(&node, &format!("cookie: stay={old}\r\n")).await;
+        let renewed = answer.header("set-cookie").expect("a cookie").to_owned();
+        assert!(renewed.starts_with("stay=000000ab"), "{renewed}");
+        let pair = renewed.split(';').next().expect("a cookie");
+        let answer = ask(&node, &format!("cookie: {pair}\r\n")).await;
+        assert_eq!(answer.header("set-cookie"), None, "{pair}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
