@@ -27,6 +27,11 @@ struct Rollout {
     stage: String,
 }
 
+#[derive(Deserialize)]
+struct Drained {
+    status: String,
+}
+
 impl<'a> Driver<'a> {
     pub(crate) fn new(node: &'a Node) -> Self {
         Self { node }
@@ -53,6 +58,15 @@ impl<'a> Driver<'a> {
         let canary = format!("strategy = \"canary\", percent = {percent}, step_bake = \"1h\"");
         self.begin(&service("web", "trap", 0, &canary))?;
         self.wait_for(&["failed", "completed", "aborted"])
+    }
+
+    /// Drains the node for as long as `meanwhile` takes.
+    pub(crate) fn drain(&self, meanwhile: impl FnOnce()) -> anyhow::Result<()> {
+        let text = self.node.call(&["node", "drain", "-o", "json"])?;
+        let Drained { status } = serde_json::from_str(&text)?;
+        ensure!(status == "DRAINING", "the node is {status}, not draining");
+        meanwhile();
+        self.node.call(&["node", "undrain"]).map(drop)
     }
 
     fn begin(&self, manifest: &str) -> anyhow::Result<()> {

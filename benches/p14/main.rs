@@ -1,10 +1,11 @@
-//! P14: deployments, and restarts by hand-over, under load without a failed request.
+//! P14: deployments, restarts by hand-over, and drains, under load without a failed request.
 //!
 //! Three services take mixed traffic at 60 % of what the machine serves: kept connections, new
 //! ones, streamed bodies, and one request in a hundred that takes two seconds. Meanwhile they are
-//! deployed twenty times by all five strategies, five deployments are aborted, and five times the
-//! process of the node is replaced by another, as for an upgrade of the binary. Then a version
-//! that traps on every request is deployed as a canary, and rolled back by its alarm.
+//! deployed twenty times by all five strategies, five deployments are aborted, five times the
+//! process of the node is replaced by another, as for an upgrade of the binary, and five times the
+//! node is drained and brought back, while its clients come all the same. Then a version that
+//! traps on every request is deployed as a canary, and rolled back by its alarm.
 //!
 //! Every response is checked: its status, its body, and that it is not of a version older than
 //! the one whose deployment had completed before the request began.
@@ -30,6 +31,8 @@ const DEPLOYMENTS: u64 = 20;
 const ABORTED: u64 = 5;
 /// Times that another process takes over from the node.
 const RESTARTS: u64 = 5;
+/// Times that the node is drained and brought back; each after a restart.
+const DRAINS: u64 = RESTARTS;
 /// The share of the version that traps, in percent.
 const CANARY_PERCENT: u64 = 5;
 /// Load, as a share of what was measured at first.
@@ -72,6 +75,9 @@ fn bench(options: &Options) -> anyhow::Result<Report> {
             // The old one ends meanwhile, and what it took the longest for.
             traffic.wait_for(traffic.count() + rest / events);
             failures.attribute(&traffic, Phase::Restart);
+            driver.drain(|| traffic.wait_for(traffic.count() + rest / events))?;
+            eprintln!("drained and brought back: {} failed", traffic.failed());
+            failures.attribute(&traffic, Phase::Drain);
         }
     }
     failures.require_none(&traffic, &mut report);
@@ -95,12 +101,13 @@ enum Phase {
     Deployment,
     Abort,
     Restart,
+    Drain,
 }
 
 /// Requests that failed, by phase.
 #[derive(Default)]
 struct Failures {
-    by_phase: [u64; 3],
+    by_phase: [u64; 4],
     seen: u64,
 }
 
@@ -114,13 +121,13 @@ impl Failures {
 
     fn require_none(&self, traffic: &Traffic, report: &mut Report) {
         let (requests, failed) = (traffic.count(), traffic.failed());
-        let [deployments, aborts, restarts] = self.by_phase;
+        let [deployments, aborts, restarts, drains] = self.by_phase;
         report.require(
             failed == 0,
             format!(
                 "{failed} of {requests} requests failed: {deployments} over {DEPLOYMENTS} \
                  deployments, {aborts} over {ABORTED} that were aborted, {restarts} over \
-                 {RESTARTS} restarts by hand-over{}",
+                 {RESTARTS} restarts by hand-over, {drains} over {DRAINS} drains{}",
                 traffic.first_failure()
             ),
         );
