@@ -1,7 +1,9 @@
 //! A node that drains: it is left alone by whoever balances before it, and serves what still comes.
 
+use rustix::process::Signal;
+
 use super::hand_over::{Traffic, node_with};
-use super::successor::hand_over;
+use super::successor::{hand_over, tell};
 use crate::support::{Node, Raw, Setup, guest, http_client, wait_for};
 
 /// Status and code of `/readyz`.
@@ -84,7 +86,8 @@ async fn it_drains_over_a_restart_and_a_hand_over_until_it_is_brought_back() {
     let answer = raw.answer().await.expect("an answer");
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     node.wharf(&["node", "undrain"]).ok();
-    drop(heir);
+    tell(heir.pid(), Signal::KILL);
+    wait_for("its end", || heir.is_gone().then_some(()));
     node.start_again();
     assert!(!is_draining(&node).await);
 }
