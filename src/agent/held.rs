@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::model::{Grant, GrantStatus};
-use crate::runtime::{RevisionCell, ServiceCell};
+use crate::runtime::{RevisionCell, ServiceCell, Turns};
 
 use super::health::Prober;
 use super::place::{Place, Probes};
@@ -18,7 +17,7 @@ use super::{AgentParts, routes};
 /// See the module documentation.
 pub(super) struct Held {
     parts: AgentParts,
-    preparing: Arc<Semaphore>,
+    preparing: Turns,
     pub(super) grant: Grant,
     service: Arc<ServiceCell>,
     reporter: Arc<Reporter>,
@@ -40,7 +39,7 @@ impl Held {
     /// Takes up the first grant of a service.
     pub(super) fn begin(
         parts: AgentParts,
-        preparing: Arc<Semaphore>,
+        preparing: Turns,
         grant: Grant,
         last: Option<GrantStatus>,
     ) -> Self {
@@ -116,7 +115,7 @@ impl Held {
     fn start(&self, place: Arc<Place>) -> Worker {
         place.cell.expect();
         let preparer = self.preparer(&place);
-        let task = StopOnDrop(tokio::spawn(preparer.run(Arc::clone(&self.preparing))));
+        let task = StopOnDrop(tokio::spawn(preparer.run()));
         let prober = self.prober(&place);
         Worker { place, task, prober, again: false }
     }
@@ -140,7 +139,8 @@ impl Held {
     }
 
     fn preparer(&self, place: &Arc<Place>) -> Preparer {
-        Preparer::new(self.parts.clone(), Arc::clone(place), Arc::clone(&self.reporter))
+        let (parts, preparing) = (self.parts.clone(), self.preparing.clone());
+        Preparer::new(parts, Arc::clone(place), Arc::clone(&self.reporter), preparing)
     }
 
     /// Prepares a revision in hand once more, because the code that it had is gone. A worker that
@@ -151,14 +151,13 @@ impl Held {
             return;
         }
         let preparer = self.preparer(&worker.place);
-        let preparing = Arc::clone(&self.preparing);
         let Some(worker) = self.workers.get_mut(&number) else { return };
         let idle = StopOnDrop(tokio::spawn(async {}));
         let mut earlier = std::mem::replace(&mut worker.task, idle);
         worker.again = true;
         worker.task = StopOnDrop(tokio::spawn(async move {
             let _ = (&mut earlier.0).await;
-            preparer.run_again(preparing).await;
+            preparer.run_again().await;
         }));
     }
 

@@ -29,10 +29,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use registry::Digest;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{Grant, GrantStatus, Name, Node};
-use crate::runtime::{AotCache, Compiler, Loader, Routes, Runtime, TaskTable};
+use crate::runtime::{AotCache, Compiler, Loader, Routes, Runtime, TaskTable, Turns};
 use crate::shutdown::{Draining, Shutdown};
 use crate::store::{self, Store, keys};
 use crate::upstream::UpstreamTable;
@@ -44,7 +44,8 @@ use feed::{Change, Feed};
 use held::Held;
 use upstreams::Upstreams;
 
-/// Revisions that are prepared at once: each may hold an image of 64 MiB.
+/// Revisions that are pulled, loaded or tried at once: each may hold an image of 64 MiB. Those that
+/// wait for the compiler hold nothing.
 const PREPARED_AT_ONCE: usize = 4;
 /// How long the agent waits before it watches the store again after a failure.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -104,7 +105,7 @@ impl AgentParts {
 /// The agent of a node.
 pub struct Agent {
     parts: AgentParts,
-    preparing: Arc<Semaphore>,
+    preparing: Turns,
     held: HashMap<Name, Held>,
     upstreams: Upstreams,
     /// What an earlier process of this node said, until its grant is taken up.
@@ -116,7 +117,7 @@ pub struct Agent {
 impl Agent {
     /// An agent that holds nothing yet, and the word that the routes of all grants are in force.
     pub fn new(parts: AgentParts) -> (Self, oneshot::Receiver<()>) {
-        let preparing = Arc::new(Semaphore::new(PREPARED_AT_ONCE));
+        let preparing = Turns::new(PREPARED_AT_ONCE);
         let (listed, routed) = oneshot::channel();
         let (held, said) = (HashMap::new(), BTreeMap::new());
         let upstreams = Upstreams::new(parts.upstreams.clone(), Arc::clone(&parts.routes));
@@ -199,7 +200,7 @@ impl Agent {
             Some(held) => held.change(grant),
             None => {
                 let last = self.said.remove(&grant.service);
-                let (parts, preparing) = (self.parts.clone(), Arc::clone(&self.preparing));
+                let (parts, preparing) = (self.parts.clone(), self.preparing.clone());
                 let service = grant.service.clone();
                 self.held.insert(service, Held::begin(parts, preparing, grant, last));
             }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use registry::Digest;
-use tokio::sync::Semaphore;
 
 use crate::model::{GrantPhase, HealthState};
-use crate::runtime::{CompileError, LoadError, Loaded};
+use crate::runtime::{CompileError, LoadError, Loaded, Turn, Turns};
 
 use super::AgentParts;
 use super::health::{self, ProbeFailed};
@@ -33,7 +32,9 @@ enum Error {
     #[error(transparent)]
     Image(#[from] ImagesError),
     #[error(transparent)]
-    Compile(#[from] CompileError),
+    Compile(Arc<CompileError>),
+    #[error("the component's bytes are not here any more")]
+    Vanished,
     #[error("{0}")]
     Load(Arc<LoadError>),
     #[error(transparent)]
@@ -45,6 +46,7 @@ impl Error {
         match self {
             Self::Image(error) => error.code(),
             Self::Compile(error) => error.code(),
+            Self::Vanished => "content-unreadable",
             Self::Load(error) => error.code(),
             Self::Probe(error) => error.code(),
         }
@@ -57,8 +59,8 @@ impl Error {
             // Released by another service's deployment at this very moment: fetched anew.
             Self::Load(error) if matches!(**error, LoadError::NotCompiled) => true,
             Self::Load(error) => error.is_retryable(),
-            // What the guest needs may come.
-            Self::Probe(_) => true,
+            // What the guest needs may come; bytes are pulled again.
+            Self::Probe(_) | Self::Vanished => true,
         }
     }
 
@@ -75,6 +77,12 @@ impl Error {
     }
 }
 
+impl From<Arc<CompileError>> for Error {
+    fn from(error: Arc<CompileError>) -> Self {
+        Self::Compile(error)
+    }
+}
+
 /// A component that can be instantiated under the limits of its task.
 type Prepared = (Digest, Arc<Loaded>);
 
@@ -83,28 +91,30 @@ pub(super) struct Preparer {
     parts: AgentParts,
     place: Arc<Place>,
     reporter: Arc<Reporter>,
+    preparing: Turns,
 }
 
 impl Preparer {
-    pub(super) fn new(parts: AgentParts, place: Arc<Place>, reporter: Arc<Reporter>) -> Self {
-        Self { parts, place, reporter }
+    pub(super) fn new(
+        parts: AgentParts,
+        place: Arc<Place>,
+        reporter: Arc<Reporter>,
+        preparing: Turns,
+    ) -> Self {
+        Self { parts, place, reporter, preparing }
     }
 
     /// Prepares until it succeeds or cannot succeed.
-    pub(super) async fn run(self, preparing: Arc<Semaphore>) {
+    pub(super) async fn run(self) {
         if !self.adopt().await {
-            self.run_again(preparing).await;
+            self.run_again().await;
         }
     }
 
     /// The same for a revision that was in force and whose code is gone.
-    pub(super) async fn run_again(self, preparing: Arc<Semaphore>) {
+    pub(super) async fn run_again(self) {
         for attempt in 0.. {
-            let prepared = {
-                let Ok(_turn) = preparing.acquire().await else { return };
-                self.prepare().await
-            };
-            // Others are prepared while a guest takes its time to start.
+            let prepared = self.prepare().await;
             let Err(error) = self.put_in_force(prepared).await else { return };
             self.place.cell.give_up();
             if !error.is_retryable() {
@@ -136,13 +146,20 @@ impl Preparer {
         true
     }
 
+    /// Others have their turn while this one waits for the compiler, and while a guest takes its
+    /// time to start.
     async fn prepare(&self) -> Result<Prepared, Error> {
         let component = self.fetch().await?;
         let loaded = self.make_runnable(component).await?;
         let planned = self.place.planned(component);
+        let _turn = self.turn().await;
         let trial = self.parts.runtime.try_out(Arc::clone(&loaded), &planned).await;
         trial.map_err(|error| Error::Load(Arc::new(error)))?;
         Ok((component, loaded))
+    }
+
+    async fn turn(&self) -> Turn {
+        self.preparing.join(&self.place.service).turn().await
     }
 
     async fn put_in_force(&self, prepared: Result<Prepared, Error>) -> Result<(), Error> {
@@ -169,12 +186,13 @@ impl Preparer {
         {
             return Ok(component);
         }
-        let message = format!("pulling {}", definition.pinned_image());
-        self.say(GrantPhase::Pulling, None, &message).await;
         self.pull().await
     }
 
     async fn pull(&self) -> Result<Digest, Error> {
+        let _turn = self.turn().await;
+        let message = format!("pulling {}", self.place.definition.pinned_image());
+        self.say(GrantPhase::Pulling, None, &message).await;
         let pull = self.parts.pulls.begin(&self.place.service);
         let report = |progress| pull.report(progress);
         Ok(self.parts.images.pull(&self.place.definition, &report).await?)
@@ -182,24 +200,25 @@ impl Preparer {
 
     async fn make_runnable(&self, component: Digest) -> Result<Arc<Loaded>, Error> {
         if self.parts.compiler.is_compiled(&component) {
-            match self.parts.loader.load(component).await {
-                Ok(loaded) => return Ok(loaded),
+            match self.load(component).await {
                 // It did not authenticate, and is gone now.
-                Err(error) if matches!(*error, LoadError::NotCompiled) => {}
-                Err(error) => return Err(Error::Load(error)),
+                Err(Error::Load(error)) if matches!(*error, LoadError::NotCompiled) => {}
+                result => return result,
             }
         }
-        let wasm = match self.parts.images.read(component).await? {
-            Some(wasm) => wasm,
-            None => {
-                self.pull().await?;
-                let read = self.parts.images.read(component).await?;
-                read.ok_or_else(|| CompileError::Failed("the component vanished".to_owned()))?
-            }
-        };
-        let message = format!("compiling {} KiB of WebAssembly", wasm.len() >> 10);
+        if !self.parts.images.has(&component) {
+            self.pull().await?;
+        }
+        let message = format!("compiling {}", self.place.definition.pinned_image());
         self.say(GrantPhase::Compiling, None, &message).await;
-        self.parts.compiler.compile(component, wasm).await?;
+        let images = self.parts.images.clone();
+        let read = async move { images.read(component).await?.ok_or(Error::Vanished) };
+        self.parts.compiler.compile(&self.place.service, component, read).await?;
+        self.load(component).await
+    }
+
+    async fn load(&self, component: Digest) -> Result<Arc<Loaded>, Error> {
+        let _turn = self.turn().await;
         self.parts.loader.load(component).await.map_err(Error::Load)
     }
 

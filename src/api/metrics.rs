@@ -109,12 +109,16 @@ fn targets(cell: &UpstreamCell) -> impl Iterator<Item = TargetCounts> {
 
 fn gauges(node: &Node) -> NodeGauges {
     let live = nodes::live(node);
+    let compiler = node.parts.compiler.load();
     NodeGauges {
         instances: (live.instances, u64::from(live.slots)),
         components: (u64::from(live.loaded), u64::from(live.loaded_max)),
         memory_bytes: (live.memory_used_bytes, live.memory_max_bytes),
         component_loads: live.loads,
         compiles: live.compiles,
+        compile_failures: compiler.failed,
+        compile_ms: u64::try_from(compiler.busy.as_millis()).unwrap_or(u64::MAX),
+        compiling: (compiler.running as u64, compiler.waiting as u64),
         reset_fast: live.reset == "fast",
         services: node.parts.table.len() as u64,
         connections: live.connections,

@@ -164,7 +164,7 @@ pub(super) fn live(here: &Here) -> Live {
         reset: reset.to_owned(),
         reset_because: sizing.reset_because.clone(),
         reset_hazard: engine.reset_hazard(),
-        compiles: here.parts.compiler.compiled(),
+        compiles: here.parts.compiler.load().compiled,
         loads: here.parts.loader.loads(),
     }
 }

@@ -112,6 +112,7 @@ impl Overview {
             in_flight: 0,
             waiting: 0,
             pull: None,
+            compile: None,
         }
     }
 
@@ -143,6 +144,7 @@ impl Overview {
             in_flight: 0,
             waiting: 0,
             pull: None,
+            compile: None,
         })
     }
 }

@@ -172,7 +172,8 @@ fn service(
     view: Option<&ServiceView>,
 ) -> Option<Service> {
     let pull = node.parts.pulls.get(name).map(Into::into);
-    Some(Service { pull, ..overview.service(name, view)? })
+    let compile = node.parts.compiler.progress(name).map(Into::into);
+    Some(Service { pull, compile, ..overview.service(name, view)? })
 }
 
 fn detail(node: &Node, overview: &Overview, name: &Name) -> Option<ServiceDetail> {

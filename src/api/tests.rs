@@ -95,7 +95,7 @@ async fn start() -> Running {
 }
 
 async fn start_with(bounds: Bounds) -> Running {
-    use crate::runtime::{AotCache, Engine, Machine, ResetPolicy};
+    use crate::runtime::{AotCache, CompilerSetup, Engine, Machine, ResetPolicy};
 
     let folder = tempfile::tempdir().expect("a folder");
     let data = |name: &str| folder.path().join(name);
@@ -113,7 +113,7 @@ async fn start_with(bounds: Bounds) -> Running {
         table: TaskTable::new(loader.clone()).0,
         runtime: Runtime::new(engine.clone(), tokio::runtime::Handle::current(), 2),
         loader,
-        compiler: Compiler::new(engine, cache, 1).expect("a compiler"),
+        compiler: Compiler::new(engine, cache, CompilerSetup::with_this_program(1)),
         images: registry::Client::new(registry::ClientConfig::default()).expect("a client"),
         pulls: crate::agent::Pulls::default(),
         registry: registry::Server::open(data("registry")).expect("a registry"),

@@ -272,6 +272,7 @@ mod tests {
             message: "why".to_owned(),
             earlier: Some("hello:1".to_owned()),
             pull: None,
+            compile: None,
         };
         let outcomes = BTreeMap::from([("hello".to_owned(), outcome)]);
         let json = with_outcomes(&applied, &outcomes).expect("plain data");

@@ -118,6 +118,9 @@ fn state(detail: &ServiceDetail) -> String {
     if let Some(pull) = service.pull {
         state += &format!(" ({})", output::bytes_of(pull.done_bytes, pull.total_bytes));
     }
+    if let Some(compile) = &service.compile {
+        state += &format!(" ({})", output::compiling(compile));
+    }
     state
 }
 

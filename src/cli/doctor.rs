@@ -1,5 +1,6 @@
 //! `wharf doctor`: whether this machine can run a node well, and what to do where it cannot.
 
+mod compiler;
 mod folder;
 mod limits;
 mod ports;
@@ -80,6 +81,7 @@ impl Check {
 
 pub(super) async fn run(args: Args, api: &ApiClient, output: Output) -> anyhow::Result<ExitCode> {
     let mut checks = limits::check(&Machine::read());
+    checks.push(compiler::check().await);
     let folder = args.data.resolve()?;
     checks.extend(folder::check(&folder));
     checks.extend(state::check(&folder).await);

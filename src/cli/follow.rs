@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::api::{Pull, ServiceDetail, ServiceState, Upstream};
+use crate::api::{Compile, Pull, ServiceDetail, ServiceState, Upstream};
 use crate::clock;
 
 use super::client::ApiClient;
-use super::output::bytes_of;
+use super::output::{bytes_of, compiling};
 use super::progress::Waits;
 use super::told::Told;
 
@@ -24,13 +24,17 @@ pub(super) struct Outcome {
     pub(super) earlier: Option<String>,
     /// How far its image is while it is pulled.
     pub(super) pull: Option<Pull>,
+    /// How far its component is while it is compiled.
+    pub(super) compile: Option<Compile>,
 }
 
 impl Outcome {
     /// What moves, for a terminal.
     fn live(&self) -> Option<String> {
-        let Pull { done_bytes, total_bytes } = self.pull?;
-        Some(format!("pulling {}", bytes_of(done_bytes, total_bytes)))
+        if let Some(Pull { done_bytes, total_bytes }) = self.pull {
+            return Some(format!("pulling {}", bytes_of(done_bytes, total_bytes)));
+        }
+        self.compile.map(|compile| format!("compiling ({})", compiling(&compile)))
     }
 
     fn text(&self) -> String {
@@ -155,7 +159,9 @@ async fn look(api: &ApiClient, name: &str, generation: u64) -> anyhow::Result<Ou
     let state = if older { ServiceState::Pending } else { service.state };
     let earlier = service.earlier().map(str::to_owned);
     let pull = service.pull.filter(|_| state == ServiceState::Pulling);
-    Ok(Outcome { state, code: service.code, message: service.message, earlier, pull })
+    let compile = service.compile.filter(|_| state == ServiceState::Compiling);
+    let (code, message) = (service.code, service.message);
+    Ok(Outcome { state, code, message, earlier, pull, compile })
 }
 
 fn too_late<'a>(what: &str, names: impl Iterator<Item = &'a str>, timeout: Duration) -> Told {

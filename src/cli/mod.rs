@@ -13,6 +13,7 @@
 mod apply;
 mod args;
 mod client;
+mod compile;
 mod delete;
 mod describe;
 mod doctor;
@@ -150,6 +151,9 @@ enum Command {
     /// Show the version of this program and of the node
     #[command(after_help = version::HELP)]
     Version,
+    /// What a node starts to compile a component
+    #[command(hide = true)]
+    Compile(compile::Args),
 }
 
 /// Runs the program with the arguments of the process.
@@ -165,13 +169,15 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Global { api, output } = cli.global;
-    if let Command::Serve(args) = cli.command {
-        return serve::run(*args).map(|()| ExitCode::SUCCESS);
-    }
+    let cli = match cli.command {
+        Command::Serve(args) => return serve::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Compile(args) => return Ok(compile::run(&args)),
+        command => command,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let api = ApiClient::new(&api)?;
-        command(cli.command, &api, output).await
+        command(cli, &api, output).await
     });
     // A read of standard input that is still waiting must not keep the process.
     runtime.shutdown_background();
@@ -180,7 +186,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn command(command: Command, api: &ApiClient, output: Output) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(_) => {}
+        Command::Serve(_) | Command::Compile(_) => {}
         Command::Apply(args) => apply::run(args, api, output).await?,
         Command::Push(args) => push::run(args, api, output).await?,
         Command::Pull(args) => pull::run(args, api, output).await?,
@@ -251,7 +257,8 @@ mod tests {
 
     #[test]
     fn every_command_has_examples() {
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Examples:\n  wharf "), "{}: {help}", command.get_name());
         }

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, TableStyle};
 use serde::Serialize;
 
-use crate::api::Service;
+use crate::api::{Compile, Service};
 
 /// What objects look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -126,6 +126,25 @@ pub(super) fn bytes_of(done: u64, total: u64) -> String {
     }
 }
 
+/// How far a compilation is: `3rd in line`, `4 s`.
+pub(super) fn compiling(compile: &Compile) -> String {
+    match (compile.place, compile.running_ms) {
+        (Some(place), _) => format!("{} in line", ordinal(place)),
+        (None, running_ms) => format!("{} s", running_ms.unwrap_or(0) / 1_000),
+    }
+}
+
+fn ordinal(number: usize) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
 /// What a service shall run, and what answers in its place where that is something else.
 pub(super) fn definition(service: &Service) -> String {
     match service.earlier() {
@@ -155,6 +174,11 @@ mod tests {
         assert_eq!(bytes_of(13 << 20, 30 << 20), "13.0 of 30.0 MiB");
         assert_eq!(bytes_of(512, 1 << 20), "0.0 of 1.0 MiB");
         assert_eq!(bytes_of(1, 20), "1 of 20 B");
+        let in_line = |place| compiling(&Compile { place: Some(place), running_ms: None });
+        let ordinals = [1, 2, 3, 4, 11, 12, 13, 21, 102, 111, 1_013].map(in_line).join(", ");
+        let expected = "1st, 2nd, 3rd, 4th, 11th, 12th, 13th, 21st, 102nd, 111th, 1013th";
+        assert_eq!(ordinals.replace(" in line", ""), expected);
+        assert_eq!(compiling(&Compile { place: None, running_ms: Some(4_900) }), "4 s");
         let digest = registry::Digest::of(b"x").to_string();
         assert_eq!(short_digest(&digest).len(), 19);
         assert_eq!(routes(&["a/*".to_owned(), "b/*".to_owned()]), "a/* +1");

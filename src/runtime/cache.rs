@@ -51,10 +51,7 @@ impl CacheKey {
     }
 
     fn derive(compatibility: &impl Hash, version: &str, component: &Digest) -> Self {
-        let mut hasher = HashInto(blake3::Hasher::new());
-        compatibility.hash(&mut hasher);
-        let mut hasher = hasher.0;
-        hasher.update(version.as_bytes());
+        let mut hasher = depends_on(compatibility, version);
         hasher.update(component.to_string().as_bytes());
         Self(hasher.finalize())
     }
@@ -62,6 +59,20 @@ impl CacheKey {
     fn file_name(&self, extension: &str) -> String {
         format!("{}.{extension}", self.0.to_hex())
     }
+}
+
+/// What tells the engines apart whose code is the same.
+pub(super) fn stamp(engine: &wasmtime::Engine) -> [u8; 32] {
+    let compatibility = engine.precompile_compatibility_hash();
+    depends_on(&compatibility, &module_version()).finalize().into()
+}
+
+fn depends_on(compatibility: &impl Hash, version: &str) -> blake3::Hasher {
+    let mut hasher = HashInto(blake3::Hasher::new());
+    compatibility.hash(&mut hasher);
+    let mut hasher = hasher.0;
+    hasher.update(version.as_bytes());
+    hasher
 }
 
 /// Feeds a `Hash` value into BLAKE3: std's own hasher is not stable from release to release.

@@ -1,103 +1,139 @@
 //! Compiles components when they are deployed, away from everything that serves requests.
+//!
+//! Each compilation is a process of its own: the node's program, started anew with nothing but
+//! the component, under limits, and confined before it reads it. Whatever a component does to
+//! the compiler ends as a failed deployment.
+//!
+//! *Invariant:* the key that makes compiled code valid never enters that process.
+//!
+//! Start reading at [`Compiler::compile`], then `child.rs` and `worker.rs`.
 
-use std::io;
-use std::sync::Arc;
+mod bounds;
+mod child;
+mod confine;
+mod error;
+mod order;
+mod worker;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use registry::Digest;
-use tokio::sync::Semaphore;
-use wit_component::ComponentEncoder;
+use tokio::sync::OnceCell;
 
-use super::cache::{AotCache, CacheKey};
+use crate::clock;
+use crate::model::Name;
+
+use super::cache::{AotCache, CacheKey, stamp};
 use super::engine::Engine;
+use super::turns::Turns;
 
-/// Components that are compiled at once. One compilation uses every thread of the pool, and takes
-/// some 400 MB for a large component.
-const AT_ONCE: usize = 1;
-/// Components that wait for the compiler. Each holds its bytes.
-const MOST_WAITING: usize = 256;
+pub use bounds::CompileBounds;
+pub use child::check_confinement;
+pub use error::{CompileError, CompileLimit};
+pub use order::CompileOrder;
+pub use worker::{compile_in_this_process, probe_confinement};
+
+/// Components that are compiled at once, at most: each uses all cores, and may take 2 GiB.
+const AT_ONCE: usize = 2;
 /// Largest component, as pulled: 256 MiB, the most that an image layer may unpack to.
 const MOST_BYTES: usize = 256 << 20;
-/// How far the compiler's threads step back behind everything else (see nice(2)).
-const NICENESS: i32 = 10;
 
-/// Why a component cannot be compiled.
-#[derive(Debug, thiserror::Error)]
-pub enum CompileError {
-    /// The bytes are compiled code. Nobody may bring native code.
-    #[error("this is compiled code, not WebAssembly")]
-    Precompiled,
-    /// Larger than 256 MiB.
-    #[error("the component has {0} bytes, at most {MOST_BYTES} are compiled")]
-    TooLarge(usize),
-    /// A core module that no adapter turns into a component.
-    #[error("this is a core module, and it cannot be made a component: {0}")]
-    CoreModule(String),
-    /// Not WebAssembly, or WebAssembly that is not valid here.
-    #[error("the component is not valid: {0}")]
-    Invalid(String),
-    /// Too many components wait already.
-    #[error("{MOST_WAITING} components wait for the compiler already")]
-    Busy,
-    /// The compiled code cannot be written.
-    #[error("the compiled code cannot be stored")]
-    Store(#[source] io::Error),
-    /// The compiler itself failed.
-    #[error("the compiler failed: {0}")]
-    Failed(String),
-}
-
-impl CompileError {
-    /// The stable code; each has a page under `docs/errors/`.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Precompiled => "component-precompiled",
-            Self::TooLarge(_) => "component-too-large",
-            Self::CoreModule(_) => "component-core-module",
-            Self::Invalid(_) => "component-invalid",
-            Self::Busy => "compiler-busy",
-            Self::Store(error) if error.kind() == io::ErrorKind::StorageFull => "disk-full",
-            Self::Store(_) => "cache-unwritable",
-            Self::Failed(_) => "compiler-failed",
-        }
-    }
-
-    /// Whether the same component may compile later.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy | Self::Store(_))
-    }
-}
-
-/// The compiler with its threads. Cheap to clone.
+/// The compiler: its line, and the program that it starts. Cheap to clone.
 #[derive(Clone)]
 pub struct Compiler(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
     cache: AotCache,
-    threads: rayon::ThreadPool,
-    places: Semaphore,
-    turns: Arc<Semaphore>,
-    compiled: std::sync::atomic::AtomicU64,
+    setup: CompilerSetup,
+    turns: Turns,
+    /// Compilations that somebody waits for.
+    flights: Mutex<HashMap<Digest, Weak<Flight>>>,
+    /// What each service waits for.
+    asked: Mutex<HashMap<Name, Arc<Flight>>>,
+    compiled: AtomicU64,
+    failed: AtomicU64,
+    busy_us: AtomicU64,
+}
+
+/// How a compiler works.
+#[derive(Clone, Debug)]
+pub struct CompilerSetup {
+    /// The `wharf` program.
+    pub program: PathBuf,
+    /// Cores of this machine.
+    pub cores: usize,
+    /// What a compilation may use.
+    pub bounds: CompileBounds,
+}
+
+impl CompilerSetup {
+    /// Compiles with the program that this process runs, also when its file was replaced since.
+    pub fn with_this_program(cores: usize) -> Self {
+        Self { program: "/proc/self/exe".into(), cores, bounds: CompileBounds::default() }
+    }
+}
+
+/// The compilation of one component, for all who wait for it.
+#[derive(Default)]
+struct Flight {
+    outcome: OnceCell<Result<(), Arc<CompileError>>>,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Stage {
+    #[default]
+    Begun,
+    Waiting(u64),
+    Running(Instant),
+}
+
+/// How far the compilation is that a service waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compiling {
+    /// It waits, behind so many others.
+    Behind(usize),
+    /// It has been running for so long.
+    For(Duration),
+}
+
+/// What the compiler does and has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompilerLoad {
+    /// Compilations that are under way.
+    pub running: usize,
+    /// Those that wait for their turn.
+    pub waiting: usize,
+    /// Components compiled since the start.
+    pub compiled: u64,
+    /// Components that could not be compiled.
+    pub failed: u64,
+    /// Wall-clock time of all compilations that ended.
+    pub busy: Duration,
 }
 
 impl Compiler {
-    /// Starts the threads.
-    pub fn new(engine: Engine, cache: AotCache, threads: usize) -> io::Result<Self> {
-        let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.max(1))
-            .thread_name(|n| format!("wharf-compile-{n}"))
-            .start_handler(|_| step_back(NICENESS))
-            .build()
-            .map_err(io::Error::other)?;
-        Ok(Self(Arc::new(Inner {
+    /// A compiler that does nothing yet.
+    pub fn new(engine: Engine, cache: AotCache, setup: CompilerSetup) -> Self {
+        let turns = Turns::new(setup.cores.clamp(1, AT_ONCE));
+        Self(Arc::new(Inner {
             engine,
             cache,
-            threads,
-            places: Semaphore::new(MOST_WAITING),
-            turns: Arc::new(Semaphore::new(AT_ONCE)),
-            compiled: std::sync::atomic::AtomicU64::new(0),
-        })))
+            setup,
+            turns,
+            flights: Mutex::default(),
+            asked: Mutex::default(),
+            compiled: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            busy_us: AtomicU64::new(0),
+        }))
     }
 
     /// The key under which this component's code is cached.
@@ -110,76 +146,119 @@ impl Compiler {
         self.0.cache.contains(&self.key(component))
     }
 
-    /// Compilations since the start.
-    pub fn compiled(&self) -> u64 {
-        self.0.compiled.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
-    /// Compiles the component and stores its code. Waits for its turn.
-    pub async fn compile(&self, component: Digest, wasm: Bytes) -> Result<(), CompileError> {
-        let inner = Arc::clone(&self.0);
-        let _place = self.0.places.try_acquire().map_err(|_| CompileError::Busy)?;
-        let turn = Arc::clone(&inner.turns).acquire_owned().await;
-        let turn = turn.map_err(|_| CompileError::Busy)?;
-        let key = self.key(&component);
-        // The turn lasts as long as the compilation, whether or not anybody still waits for it.
-        let work = move || {
-            let _turn = turn;
-            inner.threads.install(|| inner.compile_now(&key, &wasm))
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(panic) => Err(CompileError::Failed(panic.to_string())),
+    /// What it does and has done.
+    pub fn load(&self) -> CompilerLoad {
+        CompilerLoad {
+            running: self.0.turns.taken(),
+            waiting: self.0.turns.waiting(),
+            compiled: self.0.compiled.load(Ordering::Relaxed),
+            failed: self.0.failed.load(Ordering::Relaxed),
+            busy: Duration::from_micros(self.0.busy_us.load(Ordering::Relaxed)),
         }
     }
-}
 
-impl Inner {
-    fn compile_now(&self, key: &CacheKey, wasm: &[u8]) -> Result<(), CompileError> {
-        if wasmtime::Engine::detect_precompiled(wasm).is_some() {
-            return Err(CompileError::Precompiled);
+    /// How far the compilation is that this service waits for, if it does.
+    pub fn progress(&self, service: &Name) -> Option<Compiling> {
+        let flight = self.0.asked.lock().get(service).cloned()?;
+        let stage = *flight.stage.lock();
+        match stage {
+            Stage::Begun => None,
+            Stage::Waiting(number) => Some(Compiling::Behind(self.0.turns.before(number)?)),
+            Stage::Running(since) => Some(Compiling::For(clock::now() - since)),
         }
+    }
+
+    /// Compiles the component and stores its code, for this service. Services take turns; who asks
+    /// for a component that is in the line already waits for that one. The bytes are read when its
+    /// turn has come. Once nobody waits any more, it is given up.
+    pub async fn compile<E: From<Arc<CompileError>>>(
+        &self,
+        service: &Name,
+        component: Digest,
+        read: impl Future<Output = Result<Bytes, E>>,
+    ) -> Result<(), E> {
+        let asked = Asked::new(&self.0, service, component);
+        let flight = &asked.flight;
+        let outcome = flight.outcome.get_or_try_init(|| self.fly(service, component, flight, read));
+        outcome.await?.clone().map_err(E::from)
+    }
+
+    async fn fly<E>(
+        &self,
+        service: &Name,
+        component: Digest,
+        flight: &Flight,
+        read: impl Future<Output = Result<Bytes, E>>,
+    ) -> Result<Result<(), Arc<CompileError>>, E> {
+        let waiting = self.0.turns.join(service);
+        *flight.stage.lock() = Stage::Waiting(waiting.number());
+        let _turn = waiting.turn().await;
+        if self.is_compiled(&component) {
+            return Ok(Ok(()));
+        }
+        let begun = clock::now();
+        *flight.stage.lock() = Stage::Running(begun);
+        let wasm = read.await?;
+        let result = self.compile_now(component, wasm).await;
+        let busy = u64::try_from((clock::now() - begun).as_micros()).unwrap_or(u64::MAX);
+        self.0.busy_us.fetch_add(busy, Ordering::Relaxed);
+        let count = if result.is_ok() { &self.0.compiled } else { &self.0.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(result.map_err(Arc::new))
+    }
+
+    async fn compile_now(&self, component: Digest, wasm: Bytes) -> Result<(), CompileError> {
         if wasm.len() > MOST_BYTES {
             return Err(CompileError::TooLarge(wasm.len()));
         }
-        let adapted = is_core_module(wasm).then(|| componentize(wasm)).transpose()?;
-        let component = adapted.as_deref().unwrap_or(wasm);
-        let compiled = self.engine.wasmtime().precompile_component(component);
-        let code = compiled.map_err(|error| CompileError::Invalid(chain(&error)))?;
-        self.cache.store(key, &code).map_err(CompileError::Store)?;
-        self.compiled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Ok(())
+        let (key, cache) = (self.key(&component), self.0.cache.clone());
+        let code = match self.start(wasm.clone()).await {
+            Err(CompileError::Killed) => {
+                tracing::warn!(%component, "the compiler was killed; it is tried once more");
+                self.start(wasm).await?
+            }
+            result => result?,
+        };
+        let stored = tokio::task::spawn_blocking(move || cache.store(&key, &code)).await;
+        stored
+            .map_err(|panic| CompileError::Failed(panic.to_string()))?
+            .map_err(CompileError::Store)
+    }
+
+    async fn start(&self, wasm: Bytes) -> Result<Vec<u8>, CompileError> {
+        let CompilerSetup { program, cores, bounds } = &self.0.setup;
+        let stamp = stamp(self.0.engine.wasmtime());
+        child::compile(program, bounds, *cores, &stamp, wasm).await
     }
 }
 
-/// Lets the calling thread run only when nothing more urgent wants to.
-fn step_back(niceness: i32) {
-    let thread = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(thread), niceness) {
-        tracing::debug!(%error, niceness, "the thread keeps its priority");
+/// A service that waits for a compilation, until it is dropped.
+struct Asked<'a> {
+    compiler: &'a Inner,
+    service: &'a Name,
+    flight: Arc<Flight>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(compiler: &'a Inner, service: &'a Name, component: Digest) -> Self {
+        let mut flights = compiler.flights.lock();
+        flights.retain(|_, flight| flight.strong_count() > 0);
+        let flight = flights.get(&component).and_then(Weak::upgrade).unwrap_or_default();
+        flights.insert(component, Arc::downgrade(&flight));
+        drop(flights);
+        compiler.asked.lock().insert(service.clone(), Arc::clone(&flight));
+        Self { compiler, service, flight }
     }
 }
 
-/// The preamble of a core module: magic and version 1, layer 0 (WebAssembly core 2.0, §5.5.16).
-fn is_core_module(wasm: &[u8]) -> bool {
-    wasm.starts_with(b"\0asm\x01\0\0\0")
-}
-
-/// Makes a component of a module for WASI preview 1, by the adapter that its exports ask for.
-fn componentize(module: &[u8]) -> Result<Vec<u8>, CompileError> {
-    use wasi_preview1_component_adapter_provider as adapters;
-    let is_command = module.windows(8).any(|window| window == b"\x06_start\0");
-    let adapter = match is_command {
-        true => adapters::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
-        false => adapters::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
-    };
-    let name = adapters::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(|encoder| encoder.adapter(name, adapter))
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| CompileError::CoreModule(format!("{error:#}")))
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut asked = self.compiler.asked.lock();
+        // A newer revision of the service may have asked before this one noticed that it is over.
+        if asked.get(self.service).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+            asked.remove(self.service);
+        }
+    }
 }
 
 /// An error and its sources on one line.

@@ -228,8 +228,22 @@ pub(super) fn module_version() -> String {
     format!("{WASMTIME_VERSION}+wharf.{}.{ABI}", env!("CARGO_PKG_VERSION"))
 }
 
-/// What tenants do not need is off: each of these features had its security advisories.
 fn configure(sizing: &Sizing) -> wasmtime::Result<Config> {
+    let mut config = posture()?;
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(sizing)));
+    Ok(config)
+}
+
+/// An engine that compiles for the node's, and runs nothing: it has no pool, which would reserve
+/// address space without end. Compiled code does not depend on how instances are allocated.
+pub(super) fn compiling() -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = posture()?;
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    wasmtime::Engine::new(&config)
+}
+
+/// What tenants do not need is off: each of these features had its security advisories.
+fn posture() -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
     config.compiler_inlining(Inlining::No);
@@ -245,7 +259,6 @@ fn configure(sizing: &Sizing) -> wasmtime::Result<Config> {
     config.wasm_backtrace_max_frames(NonZeroUsize::new(20));
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
     config.module_version(ModuleVersionStrategy::Custom(module_version()))?;
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(sizing)));
     Ok(config)
 }
 
@@ -295,6 +308,25 @@ mod tests {
         assert_eq!((sizing.slots, sizing.reset), (4_000, ResetMode::Fast));
         let mappings = u64::from(sizing.slots) * 6 + u64::from(sizing.loaded) * 3 + 5_000;
         assert!(mappings < 65_530 / 5 * 4, "{mappings}");
+    }
+
+    #[test]
+    fn what_the_compiler_makes_is_for_the_engine_that_runs_it() {
+        let small = Machine { max_mappings: 12_000, ..machine() };
+        for policy in [ResetPolicy::Auto, ResetPolicy::Safe] {
+            let sizing = Sizing::decide(&small, policy).expect("large enough");
+            let config = configure(&sizing).expect("a configuration");
+            let running = wasmtime::Engine::new(&config).expect("an engine");
+            let compiling = compiling().expect("an engine");
+            assert_eq!(
+                super::super::cache::stamp(&compiling),
+                super::super::cache::stamp(&running)
+            );
+            let code = compiling.precompile_component(b"\0asm\x0d\0\x01\0").expect("code");
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), &code).expect("written");
+            super::super::cwasm::map(&running, file.path()).expect("it loads");
+        }
     }
 
     #[test]

@@ -38,13 +38,17 @@ mod stdio;
 mod memory;
 mod loader;
 mod compile;
+mod turns;
 mod cache;
 mod cwasm;
 mod engine;
 mod machine;
 
 pub use cache::{AotCache, CacheError, CacheKey};
-pub use compile::{CompileError, Compiler};
+pub use compile::{
+    CompileBounds, CompileError, CompileLimit, CompileOrder, Compiler, CompilerLoad, CompilerSetup,
+    Compiling, check_confinement, compile_in_this_process, probe_confinement,
+};
 pub use deployment::{Deployment, Refusal, RevisionView, ServiceView, TaskView};
 pub use engine::{Engine, EngineError, ResetMode, ResetPolicy, Sizing};
 pub use invoke::{Invocation, Runtime};
@@ -61,4 +65,5 @@ pub use scaling::{Change, ScalingView};
 pub use service::{Pick, ServiceCell};
 pub use table::{Backend, Routes, Target, TaskTable};
 pub use task::Slot;
+pub use turns::{Turn, Turns};
 pub use wasmtime_wasi_http::{Error as WasiError, WasiBody};

@@ -12,7 +12,9 @@ use crate::api::{Api, ApiParts};
 use crate::config::NodeConfig;
 use crate::listener::Connections;
 use crate::model::{ByteSize, Capacity, CpuUnits, Node, NodeStatus};
-use crate::runtime::{AotCache, Compiler, Engine, Loader, Machine, Routes, Runtime, TaskTable};
+use crate::runtime::{
+    AotCache, Compiler, CompilerSetup, Engine, Loader, Machine, Routes, Runtime, TaskTable,
+};
 use crate::shutdown::{Draining, Shutdown};
 use crate::store::Store;
 use crate::telemetry::Unparsed;
@@ -70,8 +72,8 @@ impl Body {
         let folder = |path: PathBuf| move |source| ServeError::DataDir { path, source };
         let engine = runtime.engine().clone();
         let cache = AotCache::open(&data("compiled")).map_err(folder(data("compiled")))?;
-        let compiler = Compiler::new(engine.clone(), cache.clone(), machine.cores);
-        let compiler = compiler.map_err(ServeError::Start)?;
+        let setup = CompilerSetup::with_this_program(machine.cores);
+        let compiler = Compiler::new(engine.clone(), cache.clone(), setup);
         let loader = Loader::new(engine, cache.clone());
         let (table, broken) = TaskTable::new(loader.clone());
         let client = Client::new(config.registry.clone())?;

@@ -30,7 +30,7 @@ async fn deploy_broken(
 
 /// What the agent does when it is told that code is gone.
 async fn revive(front: &Front, cell: &Arc<RevisionCell>, wasm: &[u8], deployment: Deployment) {
-    let compiled = front.compiler.compile(deployment.component, wasm.to_vec().into()).await;
+    let compiled = front.compile(wasm).await;
     compiled.expect("it compiles");
     cell.deploy(Arc::new(deployment), None);
 }

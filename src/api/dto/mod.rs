@@ -18,7 +18,7 @@ pub use node::{Health, Live, Node, NodeStatus, Version};
 pub use rollout::{Event, Revision, Rollout, RolloutAction, RolloutOrder, Status};
 pub use scaling::{Scaling, ScalingChange, ScalingInput, Scheduled};
 pub use service::{
-    Deleted, Pull, Queue, Scale, ScaleChange, Service, ServiceDetail, ServiceState, Stats,
+    Compile, Deleted, Pull, Queue, Scale, ScaleChange, Service, ServiceDetail, ServiceState, Stats,
 };
 pub use task::{Limits, Task, TaskDefinition};
 pub use top::{Top, TopEntry, TopKind, TopNode};

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::agent::Pulled;
 use crate::model::{self, duration};
+use crate::runtime::Compiling;
 
 use super::rollout::{Event, Revision, Rollout, Status};
 use super::scaling::{Scaling, Scheduled};
@@ -61,6 +62,9 @@ pub struct Service {
     /// How far its image is while the node that answers pulls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull: Option<Pull>,
+    /// How far its component is while the node that answers compiles it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compile: Option<Compile>,
 }
 
 /// How far an image is that is being pulled.
@@ -70,6 +74,17 @@ pub struct Pull {
     pub done_bytes: u64,
     /// Bytes that there will be, as far as is known.
     pub total_bytes: u64,
+}
+
+/// How far a component is that is being compiled, or is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Compile {
+    /// Its place in the line of those that wait, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<usize>,
+    /// For how long it has been compiled, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_ms: Option<u64>,
 }
 
 impl Service {
@@ -259,6 +274,18 @@ pub struct Deleted {
 impl From<Pulled> for Pull {
     fn from(pulled: Pulled) -> Self {
         Self { done_bytes: pulled.done_bytes, total_bytes: pulled.total_bytes }
+    }
+}
+
+impl From<Compiling> for Compile {
+    fn from(compiling: Compiling) -> Self {
+        match compiling {
+            Compiling::Behind(others) => Self { place: Some(others + 1), running_ms: None },
+            Compiling::For(time) => {
+                let running_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                Self { place: None, running_ms: Some(running_ms) }
+            }
+        }
     }
 }
 

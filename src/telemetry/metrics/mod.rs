@@ -84,7 +84,7 @@ mod tests {
             &usage,
         );
         let name: Name = "hello".parse().expect("valid");
-        let node = NodeGauges { instances: (3, 10), ..NodeGauges::default() };
+        let node = NodeGauges { instances: (3, 10), compile_ms: 1_500, ..NodeGauges::default() };
         let unparsed = Unparsed::default();
         unparsed.count_unrouted(Code::NoRoute);
         unparsed.too_large.store(2, std::sync::atomic::Ordering::Relaxed);
@@ -135,6 +135,7 @@ mod tests {
         let last = "wharf_request_duration_seconds_bucket{le=\"+Inf\",service=\"hello\"} 1";
         assert!(text.contains(last), "{text}");
         assert!(text.contains("wharf_instances_live 3"), "{text}");
+        assert!(text.contains("wharf_compile_seconds_total 1.5\n"), "{text}");
         assert!(
             text.contains("wharf_mirrors_total{service=\"hello\",outcome=\"sent\"} 3"),
             "{text}"

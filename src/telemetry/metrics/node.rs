@@ -3,7 +3,8 @@
 use std::fmt;
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType::Gauge;
+use prometheus_client::metrics::MetricType::{Counter, Gauge};
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::model::Code;
@@ -24,6 +25,12 @@ pub struct NodeGauges {
     pub component_loads: u64,
     /// Components compiled since the start.
     pub compiles: u64,
+    /// Components that could not be compiled.
+    pub compile_failures: u64,
+    /// Time that compilations took, in milliseconds.
+    pub compile_ms: u64,
+    /// Compilations that are under way, and that wait for their turn.
+    pub compiling: (u64, u64),
     /// Whether memory is reset by written pages only.
     pub reset_fast: bool,
     /// Services that this node has a grant for.
@@ -36,7 +43,7 @@ pub struct NodeGauges {
 
 type Gauged = (&'static str, &'static str, fn(&NodeGauges) -> u64);
 
-const GAUGES: [Gauged; 12] = [
+const GAUGES: [Gauged; 15] = [
     ("instances_live", "Instances that live now", |node| node.instances.0),
     ("instances_max", "Instances that can live at once", |node| node.instances.1),
     ("components_loaded", "Components in memory", |node| node.components.0),
@@ -45,6 +52,9 @@ const GAUGES: [Gauged; 12] = [
     ("memory_max_bytes", "Memory that instances may hold", |node| node.memory_bytes.1),
     ("component_loads", "Components loaded since the start", |node| node.component_loads),
     ("compiles", "Components compiled since the start", |node| node.compiles),
+    ("compile_failures", "Components that could not be compiled", |node| node.compile_failures),
+    ("compiles_running", "Compilations that are under way", |node| node.compiling.0),
+    ("compiles_waiting", "Compilations that wait for their turn", |node| node.compiling.1),
     ("reset_fast", "Whether memory is reset by written pages only", |node| {
         u64::from(node.reset_fast)
     }),
@@ -52,6 +62,9 @@ const GAUGES: [Gauged; 12] = [
     ("connections", "Connections of clients of the load balancer", |node| node.connections),
     ("draining", "Whether the node drains", |node| u64::from(node.draining)),
 ];
+
+const COMPILE_SECONDS: (&str, &str) =
+    ("compile_seconds", "Wall-clock time that compilations took, those that failed included");
 
 const UNPARSED: (&str, &str) =
     ("unparsed_requests", "Connections that the HTTP parser ended, by why it did");
@@ -81,6 +94,9 @@ pub(super) fn encode(
     series::encode_counters(encoder, UNPARSED, unparsed)?;
     let unrouted = strays.unrouted.iter().map(|(code, count)| ([("code", code.as_str())], *count));
     series::encode_counters(encoder, UNROUTED, unrouted)?;
+    let (name, help) = COMPILE_SECONDS;
+    let seconds = ConstCounter::new(node.compile_ms as f64 / 1e3);
+    seconds.encode(encoder.encode_descriptor(name, help, None, Counter)?)?;
     for (name, help, value) in GAUGES {
         let gauge = ConstGauge::new(value(node));
         gauge.encode(encoder.encode_descriptor(name, help, None, Gauge)?)?;

@@ -2,13 +2,9 @@
 
 use registry::Digest;
 use wharf::model::ByteSize;
-use wharf::runtime::{CompileError, LoadError};
+use wharf::runtime::LoadError;
 
 use crate::support::{Front, ServiceOptions, guest, preview1_guest, wat};
-
-async fn compile(front: &Front, wasm: &[u8]) -> Result<(), CompileError> {
-    front.compiler.compile(Digest::of(wasm), wasm.to_vec().into()).await
-}
 
 /// What deploying the component ends in.
 async fn try_out(front: &Front, wasm: &[u8], options: ServiceOptions) -> Result<(), LoadError> {
@@ -21,7 +17,7 @@ async fn try_out(front: &Front, wasm: &[u8], options: ServiceOptions) -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn a_core_module_that_cannot_become_a_component_is_refused() {
     let front = Front::start().await;
-    let error = compile(&front, &wat("not-a-component")).await.expect_err("refused");
+    let error = front.compile(&wat("not-a-component")).await.expect_err("refused");
     assert_eq!(error.code(), "component-core-module", "{error}");
     assert!(error.to_string().contains("env"), "it names what is missing: {error}");
     assert!(!error.is_retryable());
@@ -31,12 +27,12 @@ async fn a_core_module_that_cannot_become_a_component_is_refused() {
 async fn nobody_can_bring_native_code() {
     let front = Front::start().await;
     let wasm = guest("hello");
-    compile(&front, &wasm).await.expect("it compiles");
+    front.compile(&wasm).await.expect("it compiles");
     let files = std::fs::read_dir(front.compiled_dir()).expect("a folder").flatten();
     let mut paths = files.map(|entry| entry.path());
     let code = paths.find(|path| path.extension().is_some_and(|e| e == "cwasm")).expect("code");
     let code = std::fs::read(code).expect("code");
-    let error = compile(&front, &code).await.expect_err("refused");
+    let error = front.compile(&code).await.expect_err("refused");
     assert_eq!(error.code(), "component-precompiled", "{error}");
 }
 
@@ -58,16 +54,16 @@ async fn what_is_not_webassembly_is_refused() {
         ("a garbled component", &flipped),
     ];
     for (what, bytes) in cases {
-        let error = compile(&front, bytes).await.err();
+        let error = front.compile(bytes).await.err();
         let error = error.unwrap_or_else(|| panic!("{what} was compiled"));
         let known = ["component-invalid", "component-precompiled", "component-core-module"];
         assert!(known.contains(&error.code()), "{what}: {error}");
         assert!(!error.is_retryable(), "{what}");
     }
-    let huge = bytes::Bytes::from(vec![0; (256 << 20) + 1]);
-    let error = front.compiler.compile(Digest::of(b"huge"), huge).await.expect_err("refused");
+    let huge = vec![0; (256 << 20) + 1];
+    let error = front.compile(&huge).await.expect_err("refused");
     assert_eq!(error.code(), "component-too-large", "{error}");
-    compile(&front, &hello).await.expect("the compiler goes on");
+    front.compile(&hello).await.expect("the compiler goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +130,7 @@ async fn a_component_that_needs_more_than_a_slot_is_refused() {
         ("instances", many("", 65)),
         ("elements", many("(table 200000 funcref)", 1)),
     ] {
-        let refused = match compile(&front, &wasm).await {
+        let refused = match front.compile(&wasm).await {
             Err(error) => (error.code(), error.to_string()),
             Ok(()) => {
                 let error = front.loader.load(Digest::of(&wasm)).await.err();

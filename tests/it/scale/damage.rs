@@ -18,7 +18,7 @@ impl Files {
     /// Compiles the component and finds the files that appeared.
     async fn of(front: &Front, wasm: &[u8]) -> Self {
         let before = list(&front.compiled_dir());
-        let compiled = front.compiler.compile(Digest::of(wasm), wasm.to_vec().into()).await;
+        let compiled = front.compile(wasm).await;
         compiled.expect("it compiles");
         let mut new = list(&front.compiled_dir());
         new.retain(|path| !before.contains(path));

@@ -106,7 +106,7 @@ async fn an_idle_service_goes_back_to_nothing() {
         assert_eq!(front.loader.loads(), wake);
     }
     assert_eq!(front.runtime.memory().used(), 0);
-    assert_eq!(front.compiler.compiled(), 1, "waking never compiles");
+    assert_eq!(front.compiler.load().compiled, 1, "waking never compiles");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +128,7 @@ async fn services_of_one_component_share_it_and_sleep_for_free() {
         cells.push(front.deploy(&format!("hello-{n}"), &wasm, drowsy()).await);
     }
     let dir = front.compiled_dir();
-    assert_eq!((held_below(&dir), front.loader.loads(), front.compiler.compiled()), (0, 0, 1));
+    assert_eq!((held_below(&dir), front.loader.loads(), front.compiler.load().compiled), (0, 0, 1));
     let (mut first, mut second) =
         (ask_all(&front, 10, "hello-1", "/"), ask_all(&front, 10, "hello-2", "/"));
     while let Some(status) = first.join_next().await {

@@ -15,8 +15,8 @@ use wharf::model::{
 };
 use wharf::proxy::{Edge, Proxy, ProxyConfig, ProxyParts};
 use wharf::runtime::{
-    AotCache, Backend, Compiler, Deployment, Engine, LiveRules, Loader, Machine, ResetPolicy,
-    RevisionCell, Routes, Runtime, Target, TaskTable,
+    AotCache, Backend, CompileError, Compiler, CompilerSetup, Deployment, Engine, LiveRules,
+    Loader, Machine, ResetPolicy, RevisionCell, Routes, Runtime, Target, TaskTable,
 };
 use wharf::shutdown::{Draining, Shutdown};
 use wharf::telemetry::{AccessLog, AccessTarget, Unparsed};
@@ -96,7 +96,7 @@ impl Front {
         let dir = tempfile::tempdir().expect("a folder");
         let engine = Engine::new(&machine, reset).expect("an engine");
         let cache = AotCache::open(&dir.path().join("compiled")).expect("a cache");
-        let compiler = Compiler::new(engine.clone(), cache.clone(), 2).expect("a compiler");
+        let compiler = Compiler::new(engine.clone(), cache.clone(), compiler_setup());
         let loader = Loader::new(engine.clone(), cache.clone());
         let (table, broken) = TaskTable::new(loader.clone());
         let guests = Runtime::guest_threads(2).expect("threads");
@@ -186,11 +186,16 @@ impl Front {
         });
     }
 
+    /// Compiles the component, whether or not it can be loaded.
+    pub async fn compile(&self, wasm: &[u8]) -> Result<(), Arc<CompileError>> {
+        compile(&self.compiler, wasm).await
+    }
+
     /// Compiles the component, without serving it.
     pub async fn prepare(&self, name: &str, wasm: &[u8], options: ServiceOptions) -> Deployment {
         let component = Digest::of(wasm);
         if !self.compiler.is_compiled(&component) {
-            self.compiler.compile(component, wasm.to_vec().into()).await.expect("it compiles");
+            self.compile(wasm).await.expect("it compiles");
         }
         let definition = TaskDefinition {
             id: format!("{name}:1").parse().expect("an id"),
@@ -254,6 +259,19 @@ impl Front {
         }
         panic!("there are fewer than {count} access lines");
     }
+}
+
+/// Has the component compiled for a service that all tests share.
+pub async fn compile(compiler: &Compiler, wasm: &[u8]) -> Result<(), Arc<CompileError>> {
+    let service = "compiled".parse().expect("a name");
+    let read = async { Ok::<_, Arc<CompileError>>(wasm.to_vec().into()) };
+    compiler.compile(&service, Digest::of(wasm), read).await
+}
+
+/// Compiles with the binary under test.
+pub fn compiler_setup() -> CompilerSetup {
+    let program = env!("CARGO_BIN_EXE_wharf").into();
+    CompilerSetup { program, ..CompilerSetup::with_this_program(2) }
 }
 
 /// Tests run side by side in one process: a small engine each, within the mappings of one.
