@@ -6,7 +6,7 @@ use crate::api::{
     Event, Revision, Rollout, Scaling, ServiceDetail, ServiceState, Stats, TaskDefinition,
 };
 use crate::clock;
-use crate::model::{Health, HealthState, Name};
+use crate::model::{Health, HealthState, Name, Role};
 
 use super::args;
 use super::client::ApiClient;
@@ -155,8 +155,27 @@ impl Page {
         self.below("headers", &limits.headers);
         let host = format!("{} · {} per host call", limits.handles, limits.hostcall_bytes);
         self.below("handles", &host);
+        self.role(&definition.role);
         for (name, value) in &definition.env {
             self.below("env", &format!("{name}={}", crate::telemetry::sanitise(value.as_bytes())));
+        }
+    }
+
+    fn role(&mut self, role: &Role) {
+        if let Some(name) = &role.name {
+            self.below("role", name.as_str());
+        }
+        for outbound in &role.outbound {
+            self.below("outbound", &outbound.to_string());
+        }
+        if !role.networks.is_empty() {
+            self.below("networks", &role.networks.to_string());
+        }
+        if !role.services.is_none() {
+            self.below("calls", &role.services.to_string());
+        }
+        if role.name.is_some() {
+            self.below("role limits", &role.limits.to_string());
         }
     }
 

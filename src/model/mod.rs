@@ -17,6 +17,8 @@ mod mirror;
 mod networks;
 mod route;
 mod rules;
+mod outbound;
+mod role;
 mod task_definition;
 mod scaling;
 mod schedule;
@@ -38,13 +40,18 @@ pub use limits::Limits;
 pub use mirror::{Mirror, MirrorTo};
 pub use networks::Networks;
 pub use node::{Capacity, Node, NodeStatus};
+pub use outbound::{
+    INTERNAL_ZONE, InvalidOrigin, Origin, OriginHost, OriginScheme, Outbound, address_of,
+    internal_name,
+};
 pub use resources::{ByteSize, CpuUnits, InvalidQuantity, duration};
+pub use role::{Callees, Role, RoleLimits};
 pub use rollout::{
     Alarm, Baseline, Breaker, DeployPolicy, Event, Failure, Order, Revision, Rollout, Stage,
     Strategy, TaskCounts,
 };
 pub use route::{HostPattern, InvalidRoute, RoutePattern};
-pub use rules::{InvalidMethod, Methods, RateKey, RateLimit, Route, RouteRules};
+pub use rules::{InvalidMethod, Methods, Rate, RateKey, RateLimit, Route, RouteRules};
 pub use scaling::{Adjust, Metric, ScalePolicies, Step, Targets, Threshold};
 pub use schedule::{Cron, InvalidCron, ScheduledBounds, UnknownZone, Zone};
 pub use service::{InvalidScale, QueueBounds, Scale, Service};

@@ -73,31 +73,35 @@ impl FromStr for RoutePattern {
             Some(slash) => text.split_at(slash),
             None => (text, ""),
         };
-        Ok(Self { host: parse_host(host)?, prefix: parse_prefix(path)? })
+        Ok(Self { host: host.parse()?, prefix: parse_prefix(path)? })
     }
 }
 
-fn parse_host(text: &str) -> Result<HostPattern, InvalidRoute> {
-    if text == "*" {
-        return Ok(HostPattern::Any);
+impl FromStr for HostPattern {
+    type Err = InvalidRoute;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRoute> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        if text.contains(':') {
+            return Err(InvalidRoute::Port);
+        }
+        let lower = text.to_ascii_lowercase();
+        let name = lower.strip_prefix("*.").unwrap_or(&lower);
+        let label = |l: &str| {
+            !l.is_empty()
+                && l.len() <= 63
+                && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        };
+        if name.len() > 253 || !name.split('.').all(label) {
+            return Err(InvalidRoute::Host(text.to_owned()));
+        }
+        Ok(match lower.starts_with("*.") {
+            true => Self::Wildcard(name.into()),
+            false => Self::Exact(name.into()),
+        })
     }
-    if text.contains(':') {
-        return Err(InvalidRoute::Port);
-    }
-    let lower = text.to_ascii_lowercase();
-    let name = lower.strip_prefix("*.").unwrap_or(&lower);
-    let label = |l: &str| {
-        !l.is_empty()
-            && l.len() <= 63
-            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if name.len() > 253 || !name.split('.').all(label) {
-        return Err(InvalidRoute::Host(text.to_owned()));
-    }
-    Ok(match lower.starts_with("*.") {
-        true => HostPattern::Wildcard(name.into()),
-        false => HostPattern::Exact(name.into()),
-    })
 }
 
 fn parse_prefix(path: &str) -> Result<Box<str>, InvalidRoute> {

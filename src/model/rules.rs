@@ -63,8 +63,8 @@ impl RouteRules {
 }
 
 /// Requests in a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RateLimit {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
     /// How many requests there may be in `per`, in the long run.
     pub requests: u32,
     /// The time that they are counted in.
@@ -72,6 +72,14 @@ pub struct RateLimit {
     pub per: Duration,
     /// How many there may be at once, after a pause.
     pub burst: u32,
+}
+
+/// A rate, and whose requests count for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimit {
+    /// How many requests.
+    #[serde(flatten)]
+    pub rate: Rate,
     /// Whose requests are counted together.
     pub by: RateKey,
 }
@@ -176,10 +184,16 @@ impl From<Methods> for Vec<String> {
     }
 }
 
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per = duration::format(self.per);
+        write!(f, "{} per {per}, at once {}", self.requests, self.burst)
+    }
+}
+
 impl fmt::Display for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (by, per) = (self.by.as_str(), duration::format(self.per));
-        write!(f, "{} per {per}, at once {}, by {by}", self.requests, self.burst)
+        write!(f, "{}, by {}", self.rate, self.by.as_str())
     }
 }
 

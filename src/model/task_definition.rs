@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use registry::{Digest, Reference};
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, TaskDefinitionId};
+use super::{Limits, Role, TaskDefinitionId};
 
 /// One registration of a task: what runs, and under which limits.
 ///
@@ -23,6 +23,9 @@ pub struct TaskDefinition {
     pub env: BTreeMap<String, String>,
     /// What a task may use.
     pub limits: Limits,
+    /// What it may reach.
+    #[serde(default, skip_serializing_if = "Role::is_none")]
+    pub role: Role,
     /// When it was registered, as milliseconds since the Unix epoch.
     pub registered_at_ms: u64,
 }
@@ -34,6 +37,7 @@ impl TaskDefinition {
             && self.manifest == other.manifest
             && self.env == other.env
             && self.limits == other.limits
+            && self.role == other.role
     }
 
     /// The reference by which the image is pulled: the digest, whatever the tag says today.

@@ -18,6 +18,7 @@ pub(crate) fn definition(service: &str, revision: u32) -> TaskDefinition {
         manifest: Digest::of(format!("{service}:{revision}").as_bytes()),
         env: BTreeMap::new(),
         limits: Limits::default(),
+        role: Role::default(),
         registered_at_ms: 0,
     }
 }

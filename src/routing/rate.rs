@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::model::RateLimit;
+use crate::model;
 
 /// A rate, ready to be asked. Times are nanoseconds since any fixed point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Standing {
 
 impl Rate {
     /// The rate that somebody asked for.
-    pub fn of(limit: &RateLimit) -> Self {
+    pub fn of(limit: &model::Rate) -> Self {
         let per = u64::try_from(limit.per.as_nanos()).unwrap_or(u64::MAX);
         Self { token_ns: per.div_ceil(limit.requests.max(1).into()), burst: limit.burst.max(1) }
     }
@@ -131,10 +131,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::RateKey;
-
-    fn limit(requests: u32, per_ms: u64, burst: u32) -> RateLimit {
-        RateLimit { requests, per: Duration::from_millis(per_ms), burst, by: RateKey::Client }
+    fn limit(requests: u32, per_ms: u64, burst: u32) -> model::Rate {
+        model::Rate { requests, per: Duration::from_millis(per_ms), burst }
     }
 
     const MS: u64 = 1_000_000;

@@ -57,7 +57,7 @@ impl RateLimits {
                 RateKey::Route => Counted::Together(AtomicU64::new(0)),
                 RateKey::Client => Counted::ByClient(OnceLock::new()),
             };
-            Limit { rate: Rate::of(limit), counted }
+            Limit { rate: Rate::of(&limit.rate), counted }
         });
         Self { started: clock::now(), limits: limits.collect() }
     }
@@ -136,9 +136,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model;
 
     fn limit(requests: u32, by: RateKey) -> RateLimit {
-        RateLimit { requests, per: Duration::from_secs(3_600), burst: requests, by }
+        let rate = model::Rate { requests, per: Duration::from_secs(3_600), burst: requests };
+        RateLimit { rate, by }
     }
 
     fn takes(limits: &RateLimits, client: &str) -> bool {

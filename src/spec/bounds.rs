@@ -27,6 +27,14 @@ pub(super) const MARK_VALUE: usize = 256;
 /// Under a minute a cookie keeps nobody; browsers keep none for longer than 400 days.
 pub(super) const AFFINITY_TTL: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(400 * 24 * 3_600);
+/// Origins of a role: all of them are looked at for each request of a guest.
+pub(super) const OUTBOUND: usize = 256;
+/// Names of a role: more than services of one node is `*`.
+pub(super) const CALLEES: usize = 1_000;
+/// Each is a descriptor of the node, and the node has other uses for those.
+pub(super) const OUTBOUND_CONNECTIONS: RangeInclusive<u32> = 1..=4_096;
+/// As many as one task may serve at once.
+pub(super) const OUTBOUND_REQUESTS: RangeInclusive<u32> = CONCURRENCY;
 /// Names and values of a task's environment together: every instance holds a copy.
 pub(super) const ENV: usize = 64 << 10;
 /// The longest path to a component, as `PATH_MAX`.

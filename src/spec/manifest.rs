@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{
     Adjust, Affinity, DeployPolicy, Health, Limits, Mirror, MirrorTo, Name, Percent, Probe,
-    QueueBounds, Route, Scale, ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl,
+    QueueBounds, Role, Route, Scale, ScalePolicies, ScheduledBounds, Step, Strategy, TargetUrl,
     Threshold, TrafficTarget, UpstreamPolicy, duration,
 };
 
@@ -19,6 +19,8 @@ use crate::model::{
 /// already; whoever applies the manifest checks that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
+    /// What tasks may reach, by the names that they call it by.
+    pub roles: BTreeMap<Name, Role>,
     /// Task definitions to register, by family.
     pub tasks: BTreeMap<Name, TaskSpec>,
     /// Services to create or change.
@@ -34,6 +36,8 @@ pub struct TaskSpec {
     pub source: Source,
     /// Environment variables of every instance.
     pub env: BTreeMap<String, String>,
+    /// The role of the manifest that it has, if it has one.
+    pub role: Option<Name>,
     /// What the task may use, with defaults filled in.
     pub limits: Limits,
 }
@@ -88,7 +92,12 @@ pub struct UpstreamSpec {
 }
 
 impl Manifest {
-    /// Whether it declares nothing. [`parse`](super::parse) never returns such a manifest.
+    /// What the task may reach.
+    pub fn role_of(&self, task: &TaskSpec) -> Role {
+        task.role.as_ref().and_then(|name| self.roles.get(name)).cloned().unwrap_or_default()
+    }
+
+    /// Whether it declares nothing: a role by itself is nothing. [`parse`](super::parse) never returns such a manifest.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty() && self.services.is_empty() && self.upstreams.is_empty()
     }
@@ -99,6 +108,10 @@ impl Manifest {
     /// Component paths are written as Unicode; those that were parsed always are.
     pub fn to_json(&self) -> Value {
         let mut root = Map::new();
+        if !self.roles.is_empty() {
+            let roles = self.roles.iter().map(|(name, role)| (name.to_string(), role_json(role)));
+            root.insert("role".to_owned(), Value::Object(roles.collect()));
+        }
         if !self.tasks.is_empty() {
             let tasks = self.tasks.iter().map(|(name, task)| (name.to_string(), task.to_json()));
             root.insert("task".to_owned(), Value::Object(tasks.collect()));
@@ -140,6 +153,9 @@ impl TaskSpec {
             Source::Component(path) => ("component", path.to_string_lossy().into_owned()),
         };
         table[key] = Value::String(source);
+        if let Some(role) = &self.role {
+            table["role"] = role.as_str().into();
+        }
         table
     }
 }
@@ -198,6 +214,16 @@ impl UpstreamSpec {
         }
         table
     }
+}
+
+/// A role is stored as it is written, but for its name.
+fn role_json(role: &Role) -> Value {
+    let mut table = json!(role);
+    if let Value::Object(keys) = &mut table {
+        keys.remove("name");
+    }
+    table["limits"] = json!(role.limits);
+    table
 }
 
 fn scaling_json(scale: &Scale, scaling: &ScalePolicies, schedule: &[ScheduledBounds]) -> Value {

@@ -22,6 +22,7 @@ mod problem;
 mod reader;
 mod scaling;
 mod service;
+mod role;
 mod route;
 mod steering;
 mod deploy;
@@ -46,8 +47,9 @@ use reader::{Shape, Spot, Table};
 use crate::model::{ByteSize, Name};
 
 const ROOT: Shape = Shape {
-    keys: &["task", "service", "upstream"],
+    keys: &["role", "task", "service", "upstream"],
     slips: &[
+        ("roles", "did you mean `role`? The key is in the singular: `[role.NAME]`"),
         ("tasks", "did you mean `task`? The key is in the singular: `[task.NAME]`"),
         ("services", "did you mean `service`? The key is in the singular: `[service.NAME]`"),
         ("upstreams", "did you mean `upstream`? The key is in the singular: `[upstream.NAME]`"),
@@ -83,7 +85,10 @@ fn read_root(spot: &Spot<'_>, problems: &mut Collector) -> Option<Manifest> {
         return None;
     }
     let mut root = Table::open(spot, Some(&ROOT), problems)?;
-    let tasks = read_named(&mut root, "task", &task::SHAPE, task::read);
+    let roles =
+        read_named(&mut root, "role", &role::SHAPE, |name, table| Some(role::read(name, table)));
+    let tasks =
+        read_named(&mut root, "task", &task::SHAPE, |name, table| task::read(name, table, &roles));
     let mut routes = BTreeMap::new();
     let services = read_named(&mut root, "service", &service::SHAPE, |name, table| {
         service::read(name, table, &mut routes)
@@ -95,7 +100,7 @@ fn read_root(spot: &Spot<'_>, problems: &mut Collector) -> Option<Manifest> {
         }
         Some(upstream::read(table, &mut routes))
     });
-    let manifest = Manifest { tasks, services, upstreams };
+    let manifest = Manifest { roles, tasks, services, upstreams };
     scaling::check_targets(&manifest, problems);
     (!manifest.is_empty()).then_some(manifest)
 }

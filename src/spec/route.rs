@@ -10,7 +10,7 @@ use super::reader::{Given, Shape, Spot, Table};
 use super::tree::Tree;
 use super::{bounds, values};
 use crate::model::{
-    InvalidRoute, Methods, Networks, RateKey, RateLimit, Route, RoutePattern, RouteRules,
+    InvalidRoute, Methods, Networks, Rate, RateKey, RateLimit, Route, RoutePattern, RouteRules,
 };
 
 /// For rules that stand beside the route instead of in it.
@@ -128,8 +128,12 @@ fn repeated(spot: &Spot<'_>, route: &RoutePattern, first: &str) -> Problem {
         .hint("each route leads to one service: remove one of the two or change its host or path")
 }
 
-/// The texts of a list that has at least one.
-fn texts<'t>(spot: &Spot<'t>, most: usize, hint: &str) -> Result<Vec<Spot<'t>>, Problem> {
+/// The items of a list that has at least one and not too many.
+pub(super) fn items<'t>(
+    spot: &Spot<'t>,
+    most: usize,
+    hint: &str,
+) -> Result<Vec<Spot<'t>>, Problem> {
     let all = one_or_more(spot);
     match all.len() {
         0 => Err(spot
@@ -140,19 +144,19 @@ fn texts<'t>(spot: &Spot<'t>, most: usize, hint: &str) -> Result<Vec<Spot<'t>>, 
     }
 }
 
-fn methods(spot: &Spot<'_>) -> Result<Methods, Problem> {
+pub(super) fn methods(spot: &Spot<'_>) -> Result<Methods, Problem> {
     const HINT: &str = "write `methods = [\"GET\", \"POST\"]`";
     let mut methods = Methods::default();
-    for spot in texts(spot, bounds::METHODS, HINT)? {
+    for spot in items(spot, bounds::METHODS, HINT)? {
         let text = values::text(&spot).map_err(|problem| problem.hint(HINT))?;
         methods.add(text).map_err(|error| spot.problem(error.to_string()).hint(HINT))?;
     }
     Ok(methods)
 }
 
-fn networks(spot: &Spot<'_>) -> Result<Networks, Problem> {
+pub(super) fn networks(spot: &Spot<'_>) -> Result<Networks, Problem> {
     const HINT: &str = "write networks such as [\"10.0.0.0/8\", \"2001:db8::/32\"]";
-    let spots = texts(spot, bounds::NETWORKS, HINT)?;
+    let spots = items(spot, bounds::NETWORKS, HINT)?;
     let networks = spots.iter().map(|spot| {
         let text = values::text(spot).map_err(|problem| problem.hint(HINT))?;
         network(text).ok_or_else(|| spot.problem("not a network of addresses").hint(HINT))
@@ -167,7 +171,7 @@ fn network(text: &str) -> Option<IpNet> {
 
 fn read_rates(table: &mut Table<'_, '_>) -> Vec<RateLimit> {
     let Some(all) = table.get("rate") else { return Vec::new() };
-    let spots = match texts(&all, bounds::RATES, RATE.example) {
+    let spots = match items(&all, bounds::RATES, RATE.example) {
         Ok(spots) => spots,
         Err(problem) => {
             table.report(problem);
@@ -176,28 +180,34 @@ fn read_rates(table: &mut Table<'_, '_>) -> Vec<RateLimit> {
     };
     let rates = spots.iter().filter_map(|spot| {
         let mut table = table.open_at(spot, Some(&RATE))?;
-        read_rate(&mut table)
+        read_limit(&mut table)
     });
     rates.collect()
 }
 
-fn read_rate(table: &mut Table<'_, '_>) -> Option<RateLimit> {
-    let number = |spot: &Spot<'_>| values::integer(spot, bounds::RATE_REQUESTS);
-    let requests = table.read("requests", number);
-    let per = table.read("per", |spot| values::time(spot, bounds::RATE_PER));
-    let burst = table.read("burst", number).some();
+fn read_limit(table: &mut Table<'_, '_>) -> Option<RateLimit> {
+    let rate = read_rate(table, &RATE);
     let by = table.read("by", |spot| match values::text(spot)? {
         "client" => Ok(RateKey::Client),
         "route" => Ok(RateKey::Route),
         _ => Err(spot.problem("unknown key").hint("write `by = \"client\"` or `by = \"route\"`")),
     });
+    Some(RateLimit { rate: rate?, by: by.or(RateKey::Route) })
+}
+
+/// Reads how many requests there may be in which time.
+pub(super) fn read_rate(table: &mut Table<'_, '_>, shape: &Shape) -> Option<Rate> {
+    let number = |spot: &Spot<'_>| values::integer(spot, bounds::RATE_REQUESTS);
+    let requests = table.read("requests", number);
+    let per = table.read("per", |spot| values::time(spot, bounds::RATE_PER));
+    let burst = table.read("burst", number).some();
     for (key, is_absent) in [("requests", requests == Given::Absent), ("per", per == Given::Absent)]
     {
         if is_absent {
             let problem = table.spot().problem(format!("the limit has no `{key}`"));
-            table.report(problem.hint(RATE.example));
+            table.report(problem.hint(shape.example));
         }
     }
     let (requests, per) = (requests.some()?, per.some()?);
-    Some(RateLimit { requests, per, burst: burst.unwrap_or(requests), by: by.or(RateKey::Route) })
+    Some(Rate { requests, per, burst: burst.unwrap_or(requests) })
 }

@@ -9,8 +9,8 @@ use super::manifest::{Source, TaskSpec};
 use super::problem::Problem;
 use super::reader::{Given, Shape, Spot, Table};
 use super::tree::Tree;
-use super::{bounds, values};
-use crate::model::{ByteSize, CpuUnits, Limits, Name};
+use super::{bounds, role, values};
+use crate::model::{ByteSize, CpuUnits, Limits, Name, Role};
 
 /// The keys of a task.
 pub(super) const SHAPE: Shape = Shape {
@@ -25,12 +25,15 @@ pub(super) const SHAPE: Shape = Shape {
         "timeout",
         "concurrency",
         "env",
+        "role",
         "limits",
     ],
     slips: &[
         ("environment", "did you mean `env`?"),
         ("environments", "did you mean `env`?"),
         ("variables", "did you mean `env`?"),
+        ("roles", "did you mean `role`? A task has one"),
+        ("outbound", "it belongs to `[role.NAME]`; a task names that role with `role`"),
         ("route", "a route belongs to `[service.NAME]`"),
         ("routes", "a route belongs to `[service.NAME]`, as `route`"),
         ("scale", "the scale belongs to `[service.NAME]`"),
@@ -62,11 +65,16 @@ const IMAGE_HINT: &str = "write \"HOST[:PORT]/REPOSITORY:TAG\", such as \
                           \"wharf.internal/hello:1\" for the node's own registry";
 
 /// Reads the keys of a task; `None` if there is no telling where its component comes from.
-pub(super) fn read(name: &Name, table: &mut Table<'_, '_>) -> Option<TaskSpec> {
+pub(super) fn read(
+    name: &Name,
+    table: &mut Table<'_, '_>,
+    roles: &BTreeMap<Name, Role>,
+) -> Option<TaskSpec> {
     let source = read_source(name, table);
     let limits = read_limits(table);
     let env = read_env(table);
-    Some(TaskSpec { source: source?, env, limits })
+    let role = table.read("role", |spot| role::named(spot, roles)).some();
+    Some(TaskSpec { source: source?, env, role, limits })
 }
 
 fn read_source(name: &Name, table: &mut Table<'_, '_>) -> Option<Source> {

@@ -8,6 +8,7 @@ use crate::model::{CpuUnits, Limits, QueueBounds, Scale};
 
 mod hostile;
 mod mistakes;
+mod roles;
 mod round_trip;
 
 const FORMATS: [Format; 3] = [Format::Toml, Format::Yaml, Format::Json];

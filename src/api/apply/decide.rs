@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use registry::Digest;
 
 use crate::model::{
-    self, DeployPolicy, Health, Name, Probe, Rollout, Route, RoutePattern, Scale, Service, Stage,
-    TaskDefinition, TaskDefinitionId, TrafficTarget, duration, tagged_route,
+    self, DeployPolicy, Health, Name, Probe, Role, Rollout, Route, RoutePattern, Scale, Service,
+    Stage, TaskDefinition, TaskDefinitionId, TrafficTarget, duration, tagged_route,
 };
 use crate::rollout;
 use crate::spec::{Manifest, Problem, Problems, ServiceSpec, Source, TaskSpec};
@@ -65,7 +65,8 @@ pub(super) fn decide(
         .iter()
         .filter_map(|(family, task)| {
             let latest = registered.latest.get(family);
-            define(family, task, *digests.get(family)?, latest, now_ms)
+            let role = manifest.role_of(task);
+            define(family, task, role, *digests.get(family)?, latest, now_ms)
         })
         .collect();
     let current: BTreeMap<&Name, &TaskDefinitionId> = registered
@@ -97,6 +98,7 @@ pub(super) fn decide(
 fn define(
     family: &Name,
     task: &TaskSpec,
+    role: Role,
     manifest: Digest,
     latest: Option<&TaskDefinition>,
     now_ms: u64,
@@ -109,6 +111,7 @@ fn define(
         manifest,
         env: task.env.clone(),
         limits: task.limits.clone(),
+        role,
         registered_at_ms: now_ms,
     };
     Some(match latest.filter(|latest| latest.same_content(&definition)) {

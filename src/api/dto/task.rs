@@ -45,6 +45,10 @@ pub struct TaskDefinition {
     pub env: BTreeMap<String, String>,
     /// What a task may use.
     pub limits: Limits,
+    /// What a task may reach, as in its manifest; nothing that is not listed.
+    #[serde(default, skip_serializing_if = "model::Role::is_none")]
+    #[schema(value_type = Object)]
+    pub role: model::Role,
     /// When it was registered (RFC 3339).
     pub registered_at: String,
 }
@@ -111,6 +115,7 @@ impl From<&model::TaskDefinition> for TaskDefinition {
             manifest: definition.manifest.to_string(),
             env: definition.env.clone(),
             limits: (&definition.limits).into(),
+            role: definition.role.clone(),
             registered_at: clock::rfc3339(definition.registered_at_ms),
         }
     }

@@ -31,10 +31,11 @@ pub(super) fn check(
 fn say(limits: &[RateLimit], standings: &[Standing], fields: &mut HeaderMap) {
     let (mut policy, mut limit) = (String::new(), String::new());
     for (i, one) in limits.iter().enumerate() {
-        let name = name(limits, i);
+        let (name, rate) = (name(limits, i), one.rate);
         let comma = if i == 0 { "" } else { ", " };
         // Writing into a `String` cannot fail.
-        let _ = write!(policy, "{comma}\"{name}\";q={};w={}", one.requests, whole_seconds(one.per));
+        let _ =
+            write!(policy, "{comma}\"{name}\";q={};w={}", rate.requests, whole_seconds(rate.per));
         if let Some(Standing { left, full_in, .. }) = standings.get(i) {
             let _ = write!(limit, "{comma}\"{name}\";r={left};t={}", whole_seconds(*full_in));
         }
@@ -64,10 +65,11 @@ fn whole_seconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RateKey;
+    use crate::model::{Rate, RateKey};
 
     fn limit(requests: u32, by: RateKey) -> RateLimit {
-        RateLimit { requests, per: Duration::from_millis(1_500), burst: requests, by }
+        let rate = Rate { requests, per: Duration::from_millis(1_500), burst: requests };
+        RateLimit { rate, by }
     }
 
     #[test]

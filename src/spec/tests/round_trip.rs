@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::model::{
-    self, Adjust, Affinity, DeployPolicy, Ejection, Health, HostHeader, Mark, Methods, Metric,
-    Mirror, MirrorTo, Networks, Percent, Probe, RateKey, RateLimit, Retry, Route, RoutePattern,
-    RouteRules, ScalePolicies, ScheduledBounds, Step, Targets, Threshold, Token, TrafficTarget,
-    UpstreamPolicy,
+    self, Adjust, Affinity, Callees, DeployPolicy, Ejection, Health, HostHeader, Mark, Methods,
+    Metric, Mirror, MirrorTo, Networks, Origin, Outbound, Percent, Probe, Rate, RateKey, RateLimit,
+    Retry, Role, RoleLimits, Route, RoutePattern, RouteRules, ScalePolicies, ScheduledBounds, Step,
+    Targets, Threshold, Token, TrafficTarget, UpstreamPolicy,
 };
 
 fn names() -> impl Strategy<Value = Name> {
@@ -52,9 +52,49 @@ fn limits() -> impl Strategy<Value = Limits> {
     )
 }
 
+fn outbounds() -> impl Strategy<Value = Vec<Outbound>> {
+    let origin = "(http|https)://(\\*\\.)?[a-z]{1,9}\\.[a-z]{2}(:[1-9][0-9]{0,3})?";
+    let origins = prop::collection::btree_set(origin, 0..4);
+    let methods = prop::sample::subsequence(vec!["GET", "POST", "PURGE"], 0..3);
+    (origins, methods).prop_map(|(origins, methods)| {
+        let methods: Vec<String> = methods.into_iter().map(str::to_owned).collect();
+        let methods = Methods::try_from(methods).expect("methods");
+        let to = |text: &String| text.parse::<Origin>().expect("an origin");
+        let all: BTreeSet<Origin> = origins.iter().map(to).collect();
+        all.into_iter().map(|to| Outbound { to, methods: methods.clone() }).collect()
+    })
+}
+
+/// Roles that have no name yet.
+fn roles() -> impl Strategy<Value = Role> {
+    let networks = prop::sample::subsequence(vec!["10.0.0.0/8", "::1/128"], 0..2);
+    let services = prop_oneof![
+        Just(Callees::All),
+        prop::collection::btree_set(names(), 0..3).prop_map(Callees::Some),
+    ];
+    let rate = prop::option::of((1u32..=1_000_000, 1_000u64..=86_400_000, 1u32..=1_000_000));
+    let limits = (1u32..=4_096, 1u32..=10_000, rate, 0u64..1 << 40, 0u64..1 << 40, 1u64..3_600_001);
+    let limits = limits.prop_map(|(connections, requests, rate, sent, taken, timeout)| {
+        let rate = rate.map(|(requests, per, burst)| Rate {
+            requests,
+            per: Duration::from_millis(per),
+            burst,
+        });
+        let (request_bytes, response_bytes) = (ByteSize(sent), ByteSize(taken));
+        let timeout = Duration::from_millis(timeout);
+        RoleLimits { connections, requests, rate, request_bytes, response_bytes, timeout }
+    });
+    (outbounds(), networks, services, limits).prop_map(|(outbound, networks, services, limits)| {
+        let networks: Vec<String> = networks.into_iter().map(str::to_owned).collect();
+        let networks = Networks::try_from(networks).expect("networks");
+        Role { name: None, outbound, networks, services, limits }
+    })
+}
+
 fn tasks() -> impl Strategy<Value = TaskSpec> {
     let env = prop::collection::btree_map("[A-Za-z_. é-]{1,8}", "[^\0]{0,12}", 0..4);
-    (sources(), env, limits()).prop_map(|(source, env, limits)| TaskSpec { source, env, limits })
+    (sources(), env, limits(), prop::option::of(names()))
+        .prop_map(|(source, env, limits, role)| TaskSpec { source, env, role, limits })
 }
 
 fn percents() -> impl Strategy<Value = Percent> {
@@ -148,9 +188,7 @@ fn rules() -> impl Strategy<Value = RouteRules> {
         || prop::sample::subsequence(vec!["10.0.0.0/8", "1.2.3.4/32", "fe80::/64"], 0..3);
     let rate = (1u32..=1_000_000, 1_000u64..=86_400_000, 1u32..=1_000_000, any::<bool>()).prop_map(
         |(requests, per, burst, by_client)| RateLimit {
-            requests,
-            per: Duration::from_millis(per),
-            burst,
+            rate: Rate { requests, per: Duration::from_millis(per), burst },
             by: if by_client { RateKey::Client } else { RateKey::Route },
         },
     );
@@ -300,8 +338,15 @@ fn manifests() -> impl Strategy<Value = Manifest> {
     let tasks = prop::collection::btree_map(names(), tasks(), 0..4);
     let services = prop::collection::btree_map(names(), services(), 0..4);
     let upstreams = prop::collection::btree_map(names(), upstreams(), 0..3);
-    let all = (tasks, services, upstreams);
-    all.prop_filter_map("declares something", |(tasks, mut services, mut upstreams)| {
+    let roles = prop::collection::btree_map(names(), roles(), 0..3);
+    let all = (tasks, services, upstreams, roles);
+    all.prop_filter_map("declares something", |(mut tasks, mut services, mut upstreams, roles)| {
+        let named = |(name, role): (Name, Role)| (name.clone(), Role { name: Some(name), ..role });
+        let roles: BTreeMap<Name, Role> = roles.into_iter().map(named).collect();
+        for task in tasks.values_mut() {
+            // One that there is, if there is any.
+            task.role = task.role.take().and_then(|_| roles.keys().next().cloned());
+        }
         let mut seen = BTreeSet::<RoutePattern>::new();
         for service in services.values_mut() {
             service.routes.retain(|route| seen.insert(route.pattern.clone()));
@@ -310,7 +355,7 @@ fn manifests() -> impl Strategy<Value = Manifest> {
         for upstream in upstreams.values_mut() {
             upstream.routes.retain(|route| seen.insert(route.pattern.clone()));
         }
-        let manifest = Manifest { tasks, services, upstreams };
+        let manifest = Manifest { roles, tasks, services, upstreams };
         (!manifest.is_empty()).then_some(manifest)
     })
 }
@@ -319,7 +364,7 @@ fn values() -> impl Strategy<Value = Value> {
     let keys = || {
         prop_oneof![
             3 => prop::sample::select(vec![
-                "upstream", "target", "task", "service", "image", "component", "cpu", "memory",
+                "role", "outbound", "to", "services", "networks", "upstream", "target", "task", "service", "image", "component", "cpu", "memory",
                 "fuel", "timeout", "env", "limits", "route", "scale", "queue", "drain", "health",
                 "readiness", "path", "match", "methods", "allow", "rate", "per", "min", "max",
                 "idle", "depth", "a",

@@ -10,7 +10,7 @@ use registry::Digest;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use wharf::model::{
-    Code, Limits, Name, Percent, QueueBounds, Route, RoutePattern, Scale, Service, Steering,
+    Code, Limits, Name, Percent, QueueBounds, Role, Route, RoutePattern, Scale, Service, Steering,
     TaskDefinition,
 };
 use wharf::proxy::{Edge, Proxy, ProxyConfig, ProxyParts};
@@ -32,6 +32,7 @@ pub struct ServiceOptions {
     pub queue: QueueBounds,
     pub drain: Duration,
     pub env: Vec<(String, String)>,
+    pub role: Role,
 }
 
 impl Default for ServiceOptions {
@@ -43,6 +44,7 @@ impl Default for ServiceOptions {
             queue: QueueBounds::default(),
             drain: Service::DEFAULT_DRAIN,
             env: Vec::new(),
+            role: Role::default(),
         }
     }
 }
@@ -203,6 +205,7 @@ impl Front {
             manifest: component,
             env: options.env.into_iter().collect(),
             limits: options.limits,
+            role: options.role,
             registered_at_ms: 0,
         };
         let (scale, queue, drain) = (options.scale, options.queue, options.drain);
