@@ -15,6 +15,7 @@ mod resources;
 mod limits;
 mod mirror;
 mod networks;
+mod reach;
 mod route;
 mod rules;
 mod outbound;
@@ -44,6 +45,7 @@ pub use outbound::{
     INTERNAL_ZONE, InvalidOrigin, Origin, OriginHost, OriginScheme, Outbound, address_of,
     internal_name,
 };
+pub use reach::{Reach, reach};
 pub use resources::{ByteSize, CpuUnits, InvalidQuantity, duration};
 pub use role::{Callees, Role, RoleLimits};
 pub use rollout::{

@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, InvalidName, Name, Networks, OriginScheme, Outbound, Rate, duration};
+use super::{
+    ByteSize, InvalidName, Name, Networks, OriginHost, OriginScheme, Outbound, Rate, duration,
+};
 
 /// The rights of a task, copied out of `[role.NAME]` when the task is registered.
 ///
@@ -72,6 +74,16 @@ impl Role {
     /// Whether this request may be sent. `host` is in lower case and without a final dot.
     pub fn permits(&self, scheme: OriginScheme, host: &str, port: u16, method: &Method) -> bool {
         self.outbound.iter().any(|outbound| outbound.covers(scheme, host, port, method))
+    }
+
+    /// Whether this host is an address that the role names itself, which is its consent to reach
+    /// it though it is private.
+    pub fn names_address(&self, scheme: OriginScheme, host: &str, port: u16) -> bool {
+        let is_named = |outbound: &Outbound| {
+            matches!(outbound.to.host, OriginHost::Address(_))
+                && outbound.to.covers(scheme, host, port)
+        };
+        self.outbound.iter().any(is_named)
     }
 }
 
