@@ -31,17 +31,23 @@ const MOST_ADDRESSES: usize = 16;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub enum ConnectError {
+    /// It took too long.
     #[error("it did not open within {}", crate::model::duration::format(*.0))]
     Timeout(Duration),
+    /// There is nobody to connect to.
     #[error("the name has no address")]
     NoAddress,
+    /// The network, or TLS.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// It can prove nothing.
     #[error("its name cannot stand in a certificate: {0}")]
     Name(#[from] InvalidDnsNameError),
+    /// The connection is open, and of no use.
     #[error("HTTP does not begin: {0}")]
     Http(#[from] hyper::Error),
+    /// Nobody could vouch for it.
     #[error("the system has no certificates of authorities")]
     NoAuthorities,
 }
@@ -136,15 +142,35 @@ async fn open(target: &TargetUrl, trust: &Trust, alpn: Alpn) -> Result<Opened, C
         let http2 = target.scheme() == TargetScheme::H2c && alpn == Alpn::Any;
         return Ok(Opened { io: TokioIo::new(Either::Left(stream)), http2 });
     }
+    let (stream, http2) = begin_tls(stream, target.host(), trust, alpn).await?;
+    Ok(Opened { io: TokioIo::new(Either::Right(stream)), http2 })
+}
+
+/// Speaks TLS on a connection to `host` that somebody else has opened, and says whether the server
+/// has chosen HTTP/2.
+pub async fn speak_tls(
+    stream: TcpStream,
+    host: &str,
+    trust: &Trust,
+) -> Result<(TlsStream<TcpStream>, bool), ConnectError> {
+    begin_tls(stream, host, trust, Alpn::Any).await
+}
+
+async fn begin_tls(
+    stream: TcpStream,
+    host: &str,
+    trust: &Trust,
+    alpn: Alpn,
+) -> Result<(TlsStream<TcpStream>, bool), ConnectError> {
     let configs = trust.0.as_ref().ok_or(ConnectError::NoAuthorities)?;
     let config = match alpn {
         Alpn::Any => Arc::clone(&configs.any),
         Alpn::Http1 => Arc::clone(&configs.http1),
     };
-    let name = ServerName::try_from(target.host().to_owned())?;
+    let name = ServerName::try_from(host.to_owned())?;
     let stream = TlsConnector::from(config).connect(name, stream).await?;
     let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-    Ok(Opened { io: TokioIo::new(Either::Right(stream)), http2 })
+    Ok((stream, http2))
 }
 
 /// Tries the addresses of the name.

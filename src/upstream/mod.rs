@@ -26,7 +26,7 @@ mod probe;
 
 pub use body::{BodyFailed, UpstreamBody};
 pub use cell::{ServerView, UpstreamCell};
-pub use connect::Trust;
+pub use connect::{ConnectError, Trust, speak_tls};
 pub use probe::Prober;
 pub use send::{Answer, Outgoing, SendError, Sent};
 pub use table::UpstreamTable;
