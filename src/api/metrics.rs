@@ -48,16 +48,19 @@ pub(super) fn counts(node: &Node) -> Vec<ServiceCounts> {
         let (in_flight, tasks) = cell.load();
         let mirrored = cell.mirrors().counted().filter(|(_, count)| *count > 0);
         let mirrored = mirrored.map(|(outcome, count)| (outcome.as_str(), count)).collect();
+        let sent = cell.outlet_if_any().into_iter().flat_map(|outlet| outlet.counted());
+        let sent = sent.filter(|(_, count)| *count > 0);
+        let outgoing = sent.map(|(outcome, count)| (outcome.as_str(), count)).collect();
         let (tasks, retries) = (Some(tasks), None);
-        Some(ServiceCounts { name, stats, in_flight, tasks, retries, mirrored })
+        Some(ServiceCounts { name, stats, in_flight, tasks, retries, outgoing, mirrored })
     });
     let upstreams = node.parts.upstreams.all();
     let upstreams = by_name(upstreams, |cell| cell.name()).into_iter().filter_map(|cell| {
         let (name, stats) = (cell.name().clone(), cell.stats_if_any()?.snapshot());
         let in_flight = cell.view().iter().map(|server| server.in_flight).sum();
         let retries = Some(cell.retries());
-        let mirrored = Vec::new();
-        Some(ServiceCounts { name, stats, in_flight, tasks: None, retries, mirrored })
+        let (outgoing, mirrored) = Default::default();
+        Some(ServiceCounts { name, stats, in_flight, tasks: None, retries, outgoing, mirrored })
     });
     services.chain(upstreams).collect()
 }

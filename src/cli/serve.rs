@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::ValueEnum;
 use clap::builder::FalseyValueParser;
+use ipnet::IpNet;
 use listenfd::ListenFd;
 use registry::ClientConfig;
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,6 +65,10 @@ pub(super) struct Args {
     /// reaches it controls the node
     #[arg(long)]
     allow_remote_api: bool,
+    /// Let tasks reach this private network, if their role names it as well; may be repeated.
+    /// Nothing private is reached by default, and the node's own ports never
+    #[arg(long = "allow-network", value_parser = args::network, value_name = "CIDR")]
+    guest_networks: Vec<IpNet>,
     /// A host name by which the API may be asked for, besides addresses and localhost; may be
     /// repeated
     #[arg(long = "api-host", value_name = "NAME")]
@@ -214,6 +219,7 @@ fn configure(args: Args) -> anyhow::Result<NodeConfig> {
         reset: args.reset,
         access_log: args.access_log,
         registry,
+        guest_networks: args.guest_networks.into_iter().collect(),
         remote_api: args.allow_remote_api,
         inherited: Arc::default(),
         take_over: args.take_over,

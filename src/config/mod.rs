@@ -35,6 +35,8 @@ pub struct NodeConfig {
     pub access_log: AccessTarget,
     /// How registries are talked to.
     pub registry: registry::ClientConfig,
+    /// Private networks that roles may open for their tasks.
+    pub guest_networks: Networks,
     /// Whether the API may listen where other machines reach it.
     pub remote_api: bool,
     /// Listening sockets that a service manager has opened.

@@ -3,10 +3,9 @@
 use http::{HeaderMap, Response};
 
 use crate::model::Code;
-use crate::runtime::ReplyBody;
+use crate::runtime::{ReplyBody, problem};
 use crate::telemetry::Exchange;
 
-use super::problem;
 use super::response_body::Content;
 
 /// A code, and what is said beside it.

@@ -23,7 +23,6 @@ mod response_body;
 mod forwarded;
 mod upstream;
 mod failure;
-mod problem;
 
 pub use crate::listener::Bounds as ProxyConfig;
 pub use balancer::{Proxy, ProxyError, ProxyParts};

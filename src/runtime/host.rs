@@ -14,6 +14,7 @@ use crate::telemetry::{LogBook, Stream};
 
 use super::deployment::Deployment;
 use super::memory::InstanceMemory;
+use super::outgoing::{Caller, advice_without_role};
 use super::stdio::GuestOutput;
 
 /// Response body bytes that a guest hands over in one call. With one buffered chunk this bounds
@@ -34,13 +35,13 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// The host of one request: environment, clocks, random, output. No files and no sockets: an
-    /// import of those links, and every call is refused.
+    /// The host of one request: environment, clocks, random, output, and HTTP where `caller` leads
+    /// to. No files and no sockets: an import of those links, and every call is refused.
     pub(super) fn new(
         deployment: &Deployment,
         memory: InstanceMemory,
-        book: &Arc<LogBook>,
-        task: u64,
+        (book, task): (&Arc<LogBook>, u64),
+        caller: Option<Arc<Caller>>,
     ) -> Self {
         let limits = &deployment.definition.limits;
         let mut table = ResourceTable::new();
@@ -56,7 +57,7 @@ impl Host {
         for (key, value) in &deployment.definition.env {
             wasi.env(key, value);
         }
-        let hooks = Hooks { book: Arc::clone(book), task, noted: false };
+        let hooks = Hooks { book: Arc::clone(book), task, noted: false, caller };
         Self { table, headers, wasi: wasi.build(), http, hooks, memory }
     }
 }
@@ -78,13 +79,16 @@ struct Hooks {
     book: Arc<LogBook>,
     task: u64,
     noted: bool,
+    /// Sends what the role grants; none where it grants nothing.
+    caller: Option<Arc<Caller>>,
 }
 
 /// Shared: wasmtime asks for it with every request.
 static FORBIDDEN: LazyLock<ForbiddenHeaderFilter> =
     LazyLock::new(|| Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)));
 
-type Sent = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+type Done = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Sent = (http::Response<WasiBody>, Done);
 
 impl WasiHttpHooks for Hooks {
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
@@ -98,13 +102,20 @@ impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _done: Box<dyn Future<Output = Result<(), Error>> + Send>,
+        options: Option<RequestOptions>,
+        _done: Done,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
+        if let Some(caller) = &self.caller {
+            let sending = Arc::clone(caller).send(request, options);
+            return Box::new(async move {
+                let done: Done = Box::new(std::future::ready(Ok(())));
+                Ok((sending.await?, done))
+            });
+        }
         // One note a request: a guest that tries in a loop does not fill its own log.
         if !std::mem::replace(&mut self.noted, true) {
             let to = request.uri().authority().map_or("?", |authority| authority.as_str());
-            let text = format!("[outbound HTTP to {to} was refused: the task's role grants none]");
+            let text = advice_without_role(to);
             self.book.note(self.task, crate::telemetry::sanitise(text.as_bytes()));
         }
         Box::new(std::future::ready(Err(Error::HttpRequestDenied)))

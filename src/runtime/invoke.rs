@@ -27,6 +27,7 @@ use super::host::Host;
 use super::loader::{LoadError, Loaded};
 use super::memory::{Budget, InstanceMemory, base_bytes, prepaid_bytes};
 use super::outcome::classify;
+use super::outgoing::{Caller, Outside};
 use super::reply::{Reply, StopGuest};
 use super::task::Slot;
 use super::ticker::Running;
@@ -44,6 +45,8 @@ const GUEST_QUEUE_INTERVAL: u32 = 2;
 
 /// Guest threads beside those that have a turn.
 const SPARE_THREADS: usize = 2;
+/// W3C Trace Context.
+pub(super) const TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent");
 
 /// A request with the slot that it takes.
 pub struct Invocation {
@@ -66,6 +69,7 @@ pub struct Runtime {
     guests: Handle,
     gate: Arc<Gate>,
     memory: Arc<Budget>,
+    outside: Arc<Outside>,
 }
 
 impl Runtime {
@@ -84,12 +88,24 @@ impl Runtime {
             .build()
     }
 
-    /// Runs guests of `engine` on `guests`, so many at once as there are `cores`.
+    /// Runs guests of `engine` on `guests`, so many at once as there are `cores`. What they send is
+    /// carried by the threads that this is called on, and led nowhere private.
     pub fn new(engine: Engine, guests: Handle, cores: usize) -> Self {
         let memory = Budget::new(engine.sizing().memory_bytes);
         let gate = Gate::new(cores);
         engine.ticker().watch(&gate);
-        Self { engine, guests, gate, memory }
+        let outside = Arc::new(Outside::public(Handle::current()));
+        Self { engine, guests, gate, memory, outside }
+    }
+
+    /// The same with another view of what is outside of the node.
+    pub fn seeing(self, outside: Outside) -> Self {
+        Self { outside: Arc::new(outside), ..self }
+    }
+
+    /// What is outside of the node.
+    pub fn outside(&self) -> &Arc<Outside> {
+        &self.outside
     }
 
     /// The engine.
@@ -169,7 +185,7 @@ impl Runtime {
         let task = Budget::new(limits.memory.0);
         let memory = begin_memory(&limits, task, Arc::clone(&self.memory))
             .ok_or_else(|| LoadError::StartFailed("the node has no memory left".to_owned()))?;
-        let host = Host::new(deployment, memory, &logs, 0);
+        let host = Host::new(deployment, memory, (&logs, 0), None);
         let engine = self.engine.clone();
         let trial = self.guests.spawn(async move {
             let _running = engine.ticker().guest();
@@ -235,7 +251,12 @@ async fn run_instance(
     let Some(memory) = begin_memory(limits, task, node) else {
         return Err((Code::NoCapacity, "no memory for another instance".to_owned()));
     };
-    let host = Host::new(&deployment, memory, slot.logs(), slot.task.number);
+    let caller = (!deployment.definition.role.is_none()).then(|| {
+        let trace = request.headers().get(TRACEPARENT).cloned();
+        let (runtime, deployment) = (runtime.clone(), Arc::clone(&deployment));
+        Caller::new(runtime, deployment, slot.sender(), Arc::clone(&exchange), deadline, trace)
+    });
+    let host = Host::new(&deployment, memory, (slot.logs(), slot.task.number), caller);
     let internal = |detail| (Code::Internal, detail);
     let store = new_store(&runtime.engine, host, limits).map_err(internal)?;
     let (head_sender, head) = oneshot::channel();

@@ -12,15 +12,18 @@ use std::any::Any;
 use http::HeaderMap;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{
-    self as types, HeaderError, Host as _, HostFields as _,
+    self as types, ErrorCode, HeaderError, Host as _, HostFields as _, RequestOptions,
 };
-use wasmtime_wasi_http::p2::body::HostOutgoingBody;
-use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
+use wasmtime_wasi_http::p2::body::{HostIncomingBody, HostOutgoingBody};
+use wasmtime_wasi_http::p2::types::{
+    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
+};
 use wasmtime_wasi_http::{FieldMap, WasiHttpView as _};
 
 use super::host::{BODY_CHUNK_BYTES, Host};
-use super::outgoing::{MOST_TEXT_BYTES, TYPES};
+use super::outgoing::{MOST_HEAD_BYTES, MOST_TEXT_BYTES, TYPES};
 
 /// A field besides its name and value: its place in the map, with the map's spare room.
 const FIELD_BYTES: usize = 256;
@@ -28,6 +31,12 @@ const FIELD_BYTES: usize = 256;
 const REQUEST_BYTES: usize = 4 * MOST_TEXT_BYTES;
 /// Two chunks of a body, which its channel takes before it is read.
 const BODY_BYTES: usize = 2 * BODY_CHUNK_BYTES;
+
+/// A response to a request that a guest sent: twice what its head may have, which is what hyper may
+/// read at once, what is held of its body, and the frame that the guest has not taken yet.
+const RESPONSE_BYTES: usize = 3 * MOST_HEAD_BYTES + BODY_CHUNK_BYTES;
+/// The interface whose only function is replaced.
+const OUTGOING: &str = "wasi:http/outgoing-handler@0.2.12";
 
 type Fields = Resource<FieldMap>;
 type Body = Result<Resource<HostOutgoingBody>, ()>;
@@ -38,6 +47,7 @@ pub(super) fn count(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     count_fields(linker)?;
     count_messages(linker)?;
+    count_sent(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -59,6 +69,11 @@ fn entry_bytes(entry: &dyn Any, headers: usize) -> usize {
         map_bytes(&response.headers) + body(response.body.is_some())
     } else if let Some(request) = entry.downcast_ref::<HostOutgoingRequest>() {
         REQUEST_BYTES + map_bytes(&request.headers) + body(request.body.is_some())
+    } else if entry.is::<HostFutureIncomingResponse>()
+        || entry.is::<HostIncomingResponse>()
+        || entry.is::<HostIncomingBody>()
+    {
+        RESPONSE_BYTES
     } else {
         0
     }
@@ -144,6 +159,23 @@ fn count_messages(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
          -> wasmtime::Result<(Body,)> {
             store.data_mut().keep_body()?;
             Ok((types::HostOutgoingResponse::body(&mut store.data_mut().http(), response)?,))
+        },
+    )
+}
+
+fn count_sent(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    type Options = Option<Resource<RequestOptions>>;
+    type Sent = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
+    linker.instance(OUTGOING)?.func_wrap(
+        "handle",
+        |mut store: StoreContextMut<'_, Host>,
+         (request, options): (Resource<HostOutgoingRequest>, Options)|
+         -> wasmtime::Result<(Sent,)> {
+            // The request leaves the table, and goes on as what waits for its response.
+            store.data_mut().keep(REQUEST_BYTES + RESPONSE_BYTES)?;
+            let mut http = store.data_mut().http();
+            let sent = http.handle(request, options);
+            Ok((sent.map(Ok).or_else(|error| http.convert_error_code(error).map(Err))?,))
         },
     )
 }

@@ -19,6 +19,7 @@ use crate::telemetry::{LogBook, RevisionStats};
 use super::deployment::{Deployment, Refusal, RevisionView};
 use super::loader::{LoadError, Loaded};
 use super::scaling::ScalingView;
+use super::service::Outlets;
 use super::state::{Component, Grants, Reaped, State};
 use super::table::Shared;
 use super::task::{Slot, Task};
@@ -29,11 +30,13 @@ use super::waiting::Place;
 pub struct RevisionCell {
     service: Name,
     number: u64,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     logs: Arc<LogBook>,
     stats: OnceLock<Arc<RevisionStats>>,
     /// Tasks that the whole service has started.
     last_task: Arc<AtomicU64>,
+    /// What its service sends.
+    pub(super) outlet: Outlets,
     state: Mutex<State>,
     drained: Notify,
     /// Told when the first task has come or the last one has gone.
@@ -57,7 +60,7 @@ impl RevisionCell {
         service: Name,
         number: u64,
         logs: Arc<LogBook>,
-        last_task: Arc<AtomicU64>,
+        (last_task, outlet): (Arc<AtomicU64>, Outlets),
         shared: Arc<Shared>,
     ) -> Arc<Self> {
         let state = Mutex::new(State::new(rand::random()));
@@ -70,6 +73,7 @@ impl RevisionCell {
             logs,
             stats,
             last_task,
+            outlet,
             state,
             drained,
             turned,

@@ -16,6 +16,7 @@ use crate::telemetry::{LogBook, ServiceStats};
 
 use super::deployment::{Refusal, ServiceView};
 use super::mirrors::Mirrors;
+use super::outgoing::Outlet;
 use super::revision::RevisionCell;
 use super::table::Shared;
 use super::task::Slot;
@@ -35,6 +36,9 @@ pub struct Pick {
     pub point: Option<u32>,
 }
 
+/// What a service sends, if it has sent anything.
+pub(super) type Outlets = Arc<OnceLock<Arc<Outlet>>>;
+
 /// A service on this node.
 pub struct ServiceCell {
     name: Name,
@@ -49,6 +53,8 @@ pub struct ServiceCell {
     count: AtomicU32,
     /// Tasks that were started: their numbers are unique within the service.
     tasks: Arc<AtomicU64>,
+    /// What its requests send, shared by its revisions.
+    outlet: Outlets,
     revisions: Mutex<BTreeMap<u64, Arc<RevisionCell>>>,
     /// Revisions that were let go and finish their requests. Locked after `revisions`.
     leaving: Mutex<Vec<Arc<RevisionCell>>>,
@@ -78,6 +84,7 @@ impl ServiceCell {
             wanted: Mutex::default(),
             count: AtomicU32::new(0),
             tasks: Arc::default(),
+            outlet: Outlets::default(),
             revisions: Mutex::default(),
             leaving: Mutex::default(),
         })
@@ -108,6 +115,11 @@ impl ServiceCell {
         &self.mirrors
     }
 
+    /// What its requests have sent, if any has.
+    pub fn outlet_if_any(&self) -> Option<&Arc<Outlet>> {
+        self.outlet.get()
+    }
+
     /// Another service of this node.
     pub fn other(&self, name: &Name) -> Option<Arc<Self>> {
         let services = self.shared.services.upgrade()?;
@@ -118,7 +130,8 @@ impl ServiceCell {
     pub fn revision(&self, number: u64) -> Arc<RevisionCell> {
         let make = || {
             let (name, logs) = (self.name.clone(), Arc::clone(&self.logs));
-            RevisionCell::new(name, number, logs, Arc::clone(&self.tasks), self.shared.clone())
+            let of_service = (Arc::clone(&self.tasks), Arc::clone(&self.outlet));
+            RevisionCell::new(name, number, logs, of_service, self.shared.clone())
         };
         Arc::clone(self.revisions.lock().entry(number).or_insert_with(make))
     }

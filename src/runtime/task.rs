@@ -152,6 +152,11 @@ impl Slot {
         }
     }
 
+    /// The revision, and the task's number.
+    pub(super) fn sender(&self) -> (Arc<RevisionCell>, u64) {
+        (Arc::clone(&self.cell), self.task.number)
+    }
+
     /// Does the work of the request until it completes, or the task goes and the time of its
     /// requests is over; `None` in the second case.
     pub async fn unless_stopped<F: Future>(&self, work: F) -> Option<F::Output> {

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::config::{EdgeConfig, NodeConfig};
 use crate::listener::{Bounds, Inherited, Listener, Role};
 use crate::proxy::{Edge, Proxy, ProxyParts, TlsListen};
-use crate::runtime::{Engine, Machine, Routes, Runtime};
+use crate::runtime::{Engine, Machine, Outside, Routes, Runtime, SystemResolver};
 use crate::shutdown::{Draining, Shutdown};
 use crate::telemetry::AccessLog;
 use crate::tls::Certificates;
@@ -55,7 +56,9 @@ impl Front {
         let engine = Engine::new(machine, config.reset)?;
         let guests = Runtime::guest_threads(machine.cores).map_err(ServeError::Start)?;
         let guests = StopThreads(Some(guests));
-        let runtime = Runtime::new(engine.clone(), guests.handle(), machine.cores);
+        let (networks, resolver) = (config.guest_networks.clone(), SystemResolver::default());
+        let outside = Outside::new(networks, Arc::new(resolver), Handle::current());
+        let runtime = Runtime::new(engine.clone(), guests.handle(), machine.cores).seeing(outside);
         let log = AccessLog::open(&config.access_log).map_err(ServeError::Start)?;
         let (routes, gate) = (Arc::new(Routes::default()), Shutdown::new());
         let draining = Draining::of(&gate);
@@ -84,6 +87,7 @@ impl Front {
             return Err(ServeError::RemoteApi(api_address));
         }
         let addresses = Addresses { http: proxy.http(), https: proxy.https(), api: api_address };
+        runtime.outside().listens_at(addresses.all());
         let mut sockets = proxy.sockets().map_err(ServeError::Start)?;
         sockets.extend(api.sockets().map_err(ServeError::Start)?);
         let sockets = Arc::new(sockets);

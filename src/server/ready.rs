@@ -17,6 +17,13 @@ pub(super) struct Addresses {
     pub(super) api: SocketAddr,
 }
 
+impl Addresses {
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<SocketAddr> {
+        [self.http, self.api].into_iter().chain(self.https).collect()
+    }
+}
+
 /// Makes sure that the ready file can be written: whoever waits for it must not learn late that it
 /// cannot come.
 pub(super) fn check(config: &NodeConfig) -> Result<(), ServeError> {

@@ -97,7 +97,8 @@ impl Manifest {
         task.role.as_ref().and_then(|name| self.roles.get(name)).cloned().unwrap_or_default()
     }
 
-    /// Whether it declares nothing: a role by itself is nothing. [`parse`](super::parse) never returns such a manifest.
+    /// Whether it declares nothing: a role by itself is nothing. [`parse`](super::parse) never
+    /// returns such a manifest.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty() && self.services.is_empty() && self.upstreams.is_empty()
     }

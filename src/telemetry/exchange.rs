@@ -66,8 +66,7 @@ pub struct TakenBy {
 #[derive(Debug)]
 pub struct Exchange {
     start: ExchangeStart,
-    /// Whether it is a copy, whose answer nobody waits for.
-    is_copy: bool,
+    origin: Origin,
     started: Instant,
     service: OnceLock<(Name, Arc<ServiceStats>)>,
     target: OnceLock<Arc<str>>,
@@ -85,24 +84,52 @@ pub struct Exchange {
     bytes_out: AtomicU64,
 }
 
+/// Who sent a request.
+#[derive(Debug)]
+enum Origin {
+    /// A client.
+    Client,
+    /// This node: it is a copy, whose answer nobody waits for.
+    Copy,
+    /// A service of this node, and so many calls stand before it and behind a client.
+    Service { caller: Name, depth: u8 },
+}
+
 /// No code has been decided yet.
 const UNDECIDED: u8 = u8::MAX;
 
 impl Exchange {
     /// Begins to follow a request. Without `log`, no line is written.
     pub fn begin(start: ExchangeStart, log: Option<AccessLog>) -> Arc<Self> {
-        Arc::new(Self::new(start, false, log))
+        Arc::new(Self::new(start, Origin::Client, log))
     }
 
     /// Begins to follow a copy of this request.
     pub fn copy(&self) -> Arc<Self> {
-        Arc::new(Self::new(self.start.clone(), true, self.log.clone()))
+        Arc::new(Self::new(self.start.clone(), Origin::Copy, self.log.clone()))
     }
 
-    fn new(start: ExchangeStart, is_copy: bool, log: Option<AccessLog>) -> Self {
+    /// Begins to follow a request that the service `caller` sends to another because of this one.
+    pub fn call(&self, caller: &Name, method: http::Method, host: &str, path: &str) -> Arc<Self> {
+        let (id, client) = (self.start.id.clone(), self.start.client);
+        let start = ExchangeStart { id, method, host: host.into(), path: path.into(), client };
+        let depth = self.depth().saturating_add(1);
+        let origin = Origin::Service { caller: caller.clone(), depth };
+        Arc::new(Self::new(start, origin, self.log.clone()))
+    }
+
+    /// How many calls of services stand between a client and this request.
+    pub fn depth(&self) -> u8 {
+        match &self.origin {
+            Origin::Service { depth, .. } => *depth,
+            Origin::Client | Origin::Copy => 0,
+        }
+    }
+
+    fn new(start: ExchangeStart, origin: Origin, log: Option<AccessLog>) -> Self {
         Self {
             start,
-            is_copy,
+            origin,
             started: clock::now(),
             service: OnceLock::new(),
             target: OnceLock::new(),
@@ -238,7 +265,11 @@ impl Exchange {
             definition: served.map(|served| served.by.definition.to_string()),
             task: served.map(|served| served.by.task),
             target: self.target.get().map(|target| &**target),
-            mirror: self.is_copy,
+            mirror: matches!(self.origin, Origin::Copy),
+            caller: match &self.origin {
+                Origin::Service { caller, .. } => Some(caller.as_str()),
+                Origin::Client | Origin::Copy => None,
+            },
             status: self.status.load(Ordering::Relaxed),
             code: code.as_str(),
             duration_us: micros(duration),
@@ -297,6 +328,8 @@ struct AccessLine<'a> {
     target: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     mirror: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<&'a str>,
     status: u64,
     code: &'static str,
     duration_us: u64,

@@ -22,6 +22,7 @@ mod node_machine;
 mod node_outcomes;
 mod node_registries;
 mod node_routes;
+mod outgoing;
 mod probes;
 mod requests;
 mod rollouts;

@@ -364,7 +364,8 @@ fn values() -> impl Strategy<Value = Value> {
     let keys = || {
         prop_oneof![
             3 => prop::sample::select(vec![
-                "role", "outbound", "to", "services", "networks", "upstream", "target", "task", "service", "image", "component", "cpu", "memory",
+                "role", "outbound", "to", "services", "networks", "upstream", "target", "task",
+                "service", "image", "component", "cpu", "memory",
                 "fuel", "timeout", "env", "limits", "route", "scale", "queue", "drain", "health",
                 "readiness", "path", "match", "methods", "allow", "rate", "per", "min", "max",
                 "idle", "depth", "a",

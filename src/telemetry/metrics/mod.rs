@@ -95,6 +95,7 @@ mod tests {
             in_flight: 5,
             tasks: Some(tasks),
             retries: None,
+            outgoing: vec![("denied", 4)],
             mirrored: vec![("sent", 3)],
         }];
         let revisions = vec![RevisionCounts {
@@ -140,6 +141,8 @@ mod tests {
             text.contains("wharf_mirrors_total{service=\"hello\",outcome=\"sent\"} 3"),
             "{text}"
         );
+        let outgoing = "wharf_outgoing_requests_total{service=\"hello\",outcome=\"denied\"} 4";
+        assert!(text.contains(outgoing), "{text}");
         assert!(text.trim_end().ends_with("# EOF"));
     }
 }

@@ -11,6 +11,9 @@ use super::super::stats::{HistogramSnapshot, StatsSnapshot};
 use super::series::Value::{Real, Whole};
 use super::series::{self, Family, Labelled};
 
+/// Counts by outcome.
+type Outcomes = Vec<(&'static str, u64)>;
+
 /// What was counted of a service or an upstream.
 #[derive(Clone, Debug)]
 pub struct ServiceCounts {
@@ -24,8 +27,10 @@ pub struct ServiceCounts {
     pub tasks: Option<TaskGauges>,
     /// Attempts that were not the first of their request, if it is an upstream.
     pub retries: Option<u64>,
+    /// Requests that its guests sent, by what became of them, without what never happened.
+    pub outgoing: Outcomes,
     /// Copies of its requests by what became of them, without what never happened.
-    pub mirrored: Vec<(&'static str, u64)>,
+    pub mirrored: Outcomes,
 }
 
 /// The tasks of a service now.
@@ -48,6 +53,8 @@ impl Labelled for ServiceCounts {
 }
 
 const REQUESTS: (&str, &str) = ("requests", "Requests by how they ended");
+const OUTGOING: (&str, &str) =
+    ("outgoing_requests", "Requests that guests sent by what became of them");
 const MIRRORS: (&str, &str) = ("mirrors", "Copies of requests by what became of them");
 
 /// What is known of the tasks of a service; of an upstream there are none.
@@ -88,6 +95,8 @@ const FAMILIES: [Family<ServiceCounts>; 12] = [
     }),
 ];
 
+type Counted = ((&'static str, &'static str), fn(&ServiceCounts) -> &Outcomes);
+
 type Timed = (&'static str, &'static str, fn(&StatsSnapshot) -> &HistogramSnapshot);
 
 const HISTOGRAMS: [Timed; 2] = [
@@ -106,12 +115,14 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, all: &[ServiceCounts])
         counts.map(move |(code, n)| ([("service", name), ("code", code.as_str())], *n))
     });
     series::encode_counters(encoder, REQUESTS, by_code)?;
-    let by_outcome = all.iter().flat_map(|one| {
-        let name = one.name.as_str();
-        let counts = one.mirrored.iter();
-        counts.map(move |(outcome, n)| ([("service", name), ("outcome", *outcome)], *n))
-    });
-    series::encode_counters(encoder, MIRRORS, by_outcome)?;
+    let outcomes: [Counted; 2] = [(MIRRORS, |one| &one.mirrored), (OUTGOING, |one| &one.outgoing)];
+    for (name, counts) in outcomes {
+        let by_outcome = all.iter().flat_map(|one| {
+            let (service, counts) = (one.name.as_str(), counts(one).iter());
+            counts.map(move |(outcome, n)| ([("service", service), ("outcome", *outcome)], *n))
+        });
+        series::encode_counters(encoder, name, by_outcome)?;
+    }
     series::encode(encoder, FAMILIES, all)?;
     for (name, help, histogram) in HISTOGRAMS {
         let mut family = encoder.encode_descriptor(name, help, None, Histogram)?;

@@ -34,7 +34,10 @@ async fn nothing_outside_the_instance_is_reached() {
     let mut attempt = tokio::task::spawn(async move { listener.accept().await.map(drop) });
     let reached = tokio::time::timeout(std::time::Duration::from_millis(100), &mut attempt).await;
     assert!(reached.is_err(), "somebody connected");
-    let note = format!("[outbound HTTP to {address} was refused: the task's role grants none]");
+    let note = format!(
+        "[outbound HTTP to {address} was refused: the task's role grants none. Give the task a \
+         `role`, and the role an `outbound`]"
+    );
     eventually("the refusal is noted", || {
         cell.logs().tail(100).iter().any(|line| line.text == note)
     })

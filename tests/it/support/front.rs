@@ -16,7 +16,7 @@ use wharf::model::{
 use wharf::proxy::{Edge, Proxy, ProxyConfig, ProxyParts};
 use wharf::runtime::{
     AotCache, Backend, CompileError, Compiler, CompilerSetup, Deployment, Engine, LiveRules,
-    Loader, Machine, ResetPolicy, RevisionCell, Routes, Runtime, Target, TaskTable,
+    Loader, Machine, Outside, ResetPolicy, RevisionCell, Routes, Runtime, Target, TaskTable,
 };
 use wharf::shutdown::{Draining, Shutdown};
 use wharf::telemetry::{AccessLog, AccessTarget, Unparsed};
@@ -76,24 +76,30 @@ impl Front {
     }
 
     pub async fn start_with(config: ProxyConfig, reset: ResetPolicy) -> Self {
-        Self::start_whole(small_machine(), config, Edge::default(), reset).await
+        Self::start_whole(small_machine(), config, Edge::default(), (reset, None)).await
     }
 
     /// A front with TLS, or with proxies before it.
     pub async fn start_at_edge(config: ProxyConfig, edge: Edge) -> Self {
-        Self::start_whole(small_machine(), config, edge, ResetPolicy::Auto).await
+        Self::start_whole(small_machine(), config, edge, (ResetPolicy::Auto, None)).await
+    }
+
+    /// A front whose guests are led outside of the node as this says.
+    pub async fn start_seeing(outside: Outside) -> Self {
+        let engine = (ResetPolicy::Auto, Some(outside));
+        Self::start_whole(small_machine(), ProxyConfig::default(), Edge::default(), engine).await
     }
 
     /// A front whose engine is sized for this machine.
     pub async fn start_on(machine: Machine, config: ProxyConfig, reset: ResetPolicy) -> Self {
-        Self::start_whole(machine, config, Edge::default(), reset).await
+        Self::start_whole(machine, config, Edge::default(), (reset, None)).await
     }
 
     async fn start_whole(
         machine: Machine,
         config: ProxyConfig,
         edge: Edge,
-        reset: ResetPolicy,
+        (reset, outside): (ResetPolicy, Option<Outside>),
     ) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let engine = Engine::new(&machine, reset).expect("an engine");
@@ -103,6 +109,10 @@ impl Front {
         let (table, broken) = TaskTable::new(loader.clone());
         let guests = Runtime::guest_threads(2).expect("threads");
         let runtime = Runtime::new(engine, guests.handle().clone(), 2);
+        let runtime = match outside {
+            Some(outside) => runtime.seeing(outside),
+            None => runtime,
+        };
         let routes = Arc::new(Routes::default());
         let access_log = dir.path().join("access.log");
         let log = AccessLog::open(&AccessTarget::File(access_log.clone())).expect("a log");

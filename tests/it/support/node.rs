@@ -27,6 +27,8 @@ pub struct Setup {
     pub args: Vec<String>,
     /// What the shell's `ulimit` is told before, such as `-n 64`.
     pub ulimit: Option<String>,
+    /// Further variables of its environment.
+    pub env: Vec<(String, String)>,
     /// Another file than the binary under test, with the same in it.
     pub program: Option<PathBuf>,
 }
@@ -93,6 +95,7 @@ impl Node {
         let log = std::fs::File::options().create(true).append(true).open(self.path("node.log"));
         let mut command = serve_command(&self.data());
         command.arg("--ready-file").arg(&ready).args(&self.setup.args);
+        command.envs(self.setup.env.iter().map(|(name, value)| (name, value)));
         if let Some(program) = &self.setup.program {
             command = run_as(program, &command);
         }

@@ -229,7 +229,8 @@ pub async fn crashing() -> (SocketAddr, tokio::task::JoinHandle<()>) {
 }
 
 /// Answers the first request of each connection with these bytes, and keeps it open.
-pub async fn saying(reply: &'static str) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+pub async fn saying(reply: impl Into<Bytes>) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let reply = reply.into();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free address");
     let address = listener.local_addr().expect("an address");
     let serving = tokio::spawn(async move {
@@ -237,7 +238,7 @@ pub async fn saying(reply: &'static str) -> (SocketAddr, tokio::task::JoinHandle
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut buffer = [0; 4096];
             if let Ok(1..) = stream.read(&mut buffer).await {
-                let _ = stream.write_all(reply.as_bytes()).await;
+                let _ = stream.write_all(&reply).await;
             }
             held.push(stream);
         }

@@ -9,19 +9,19 @@ use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{HostOutgoingRequest as _, Method, Scheme};
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 
-use super::host::Host;
+use super::super::host::Host;
 
 /// Bytes of each of the four texts, as in most servers.
-pub(super) const MOST_TEXT_BYTES: usize = 8 << 10;
+pub(in crate::runtime) const MOST_TEXT_BYTES: usize = 8 << 10;
 
 /// The interface whose setters are replaced, in the version that wasmtime links.
-pub(super) const TYPES: &str = "wasi:http/types@0.2.12";
+pub(in crate::runtime) const TYPES: &str = "wasi:http/types@0.2.12";
 
 type Request = Resource<HostOutgoingRequest>;
 type Answer = wasmtime::Result<(Result<(), ()>,)>;
 
 /// Replaces the setters with those that refuse long texts as they refuse malformed ones.
-pub(super) fn bound_texts(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(in crate::runtime) fn bound_texts(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(TYPES)?;
     types.func_wrap(

@@ -1,4 +1,5 @@
-//! What the load balancer answers by itself: the one place where a code becomes a response.
+//! What is answered in place of a guest, by the load balancer and to a service that calls another:
+//! the one place where a code becomes a response.
 
 use bytes::Bytes;
 use http::Response;
@@ -8,7 +9,8 @@ use serde::Serialize;
 
 use crate::model::Code;
 
-pub(super) const ERROR: HeaderName = HeaderName::from_static("wharf-error");
+/// Names the code in every answer that is not a guest's.
+pub const ERROR: HeaderName = HeaderName::from_static("wharf-error");
 
 /// Seconds after which a client is invited to try again. Capacity comes back in milliseconds, but
 /// the field has whole seconds.
@@ -31,7 +33,7 @@ struct Problem<'a> {
 }
 
 /// The frames and head of the answer.
-pub(super) fn response(code: Code, detail: Option<&str>, id: &str) -> Response<Vec<Frame<Bytes>>> {
+pub fn response(code: Code, detail: Option<&str>, id: &str) -> Response<Vec<Frame<Bytes>>> {
     let status = code.status();
     let problem = Problem {
         r#type: format!("urn:wharf:error:{}", code.as_str()),

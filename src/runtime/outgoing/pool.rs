@@ -1,0 +1,149 @@
+//! Connections of one service that wait for their next request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::{http1, http2};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::WasiBody;
+
+use crate::clock;
+use crate::model::OriginScheme;
+
+/// How long a connection waits for its next request.
+const LONGEST_IDLE: Duration = Duration::from_secs(30);
+/// Streams that one connection of HTTP/2 carries at once before another is opened. Servers allow
+/// a hundred or more (RFC 9113 §6.5.2).
+const MOST_STREAMS: usize = 100;
+
+/// Which server a connection leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) scheme: OriginScheme,
+    /// In lower case, without a final dot; an IPv6 address in brackets.
+    pub(super) host: Box<str>,
+    pub(super) port: u16,
+}
+
+/// The sending half of a connection. The other half ends soon after the last of these.
+#[derive(Clone)]
+pub(super) struct Alive(Arc<Guard>);
+
+type Guard = oneshot::Sender<()>;
+
+impl Alive {
+    /// The guard, and what is told when the last copy of it is gone.
+    pub(super) fn new() -> (Self, oneshot::Receiver<()>) {
+        let (guard, gone) = oneshot::channel();
+        (Self(Arc::new(guard)), gone)
+    }
+}
+
+/// A connection that can take a request.
+pub(super) struct Connection {
+    pub(super) key: Arc<Key>,
+    /// Where it leads to, which was admitted when it was opened.
+    pub(super) address: SocketAddr,
+    pub(super) line: Line,
+    pub(super) alive: Alive,
+    /// Whether it has carried a request, so that the server may just be closing it.
+    pub(super) reused: bool,
+}
+
+/// How it is spoken on.
+pub(super) enum Line {
+    Http1(http1::SendRequest<WasiBody>),
+    Http2(http2::SendRequest<WasiBody>),
+}
+
+impl Connection {
+    fn is_closed(&self) -> bool {
+        match &self.line {
+            Line::Http1(sender) => sender.is_closed(),
+            Line::Http2(sender) => sender.is_closed(),
+        }
+    }
+
+    /// Another handle of the same connection, if many requests can use it at once.
+    pub(super) fn another(&self) -> Option<Self> {
+        let Line::Http2(sender) = &self.line else { return None };
+        Some(Self {
+            key: Arc::clone(&self.key),
+            address: self.address,
+            line: Line::Http2(sender.clone()),
+            alive: self.alive.clone(),
+            reused: true,
+        })
+    }
+
+    /// Requests that use it now besides the pool.
+    fn users(&self) -> usize {
+        Arc::strong_count(&self.alive.0) - 1
+    }
+}
+
+/// See the module documentation.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    /// The one that was used last stands last.
+    connections: Vec<(Instant, Connection)>,
+    /// Whether somebody comes and looks for those that have waited for too long.
+    is_swept: bool,
+}
+
+impl Pool {
+    /// A connection to this server whose address is admitted.
+    pub(super) fn take(
+        &self,
+        key: &Key,
+        admits: impl Fn(SocketAddr) -> bool,
+    ) -> Option<Connection> {
+        let mut waiting = self.0.lock();
+        let all = &mut waiting.connections;
+        all.retain(|(_, connection)| !connection.is_closed());
+        let at = all.iter().rposition(|(_, one)| {
+            *one.key == *key && admits(one.address) && one.users() < MOST_STREAMS
+        })?;
+        if let Some(another) = all[at].1.another() {
+            all[at].0 = clock::now();
+            return Some(another);
+        }
+        let (_, connection) = all.remove(at);
+        Some(connection)
+    }
+
+    /// Keeps a connection. Whether somebody has to come and look from now on, until
+    /// [`Self::sweep`] says that nothing is left.
+    pub(super) fn put(&self, connection: Connection) -> bool {
+        let mut waiting = self.0.lock();
+        waiting.connections.push((clock::now(), Connection { reused: true, ..connection }));
+        !std::mem::replace(&mut waiting.is_swept, true)
+    }
+
+    /// Closes the one that has waited for the longest time, if any is not in use.
+    pub(super) fn close_oldest(&self) {
+        let mut waiting = self.0.lock();
+        let all = &mut waiting.connections;
+        let oldest = all.iter().position(|(_, connection)| connection.users() == 0);
+        let closed = oldest.map(|at| all.remove(at));
+        drop(waiting);
+        drop(closed);
+    }
+
+    /// Closes what has waited for too long. Whether any still wait.
+    pub(super) fn sweep(&self) -> bool {
+        let now = clock::now();
+        let mut waiting = self.0.lock();
+        let is_old = |since: Instant| now.saturating_duration_since(since) >= LONGEST_IDLE;
+        waiting
+            .connections
+            .retain(|(since, one)| !one.is_closed() && (one.users() > 0 || !is_old(*since)));
+        waiting.is_swept = !waiting.connections.is_empty();
+        waiting.is_swept
+    }
+}
