@@ -17,10 +17,7 @@
 
 pub(crate) mod options;
 pub(crate) mod pairs;
-pub(crate) mod stats;
 pub(crate) mod report;
-pub(crate) mod machine;
-pub(crate) mod cpu;
 pub(crate) mod process;
 pub(crate) mod load;
 pub(crate) mod visits;
@@ -28,6 +25,8 @@ pub(crate) mod node;
 pub(crate) mod peer;
 pub(crate) mod hyper_hello;
 pub(crate) mod guest;
+
+pub(crate) use wharf::cli::bench::{cpu, machine, stats};
 
 use std::process::ExitCode;
 

@@ -12,6 +12,7 @@
 
 mod apply;
 mod args;
+pub mod bench;
 mod client;
 mod compile;
 mod delete;

@@ -5,11 +5,11 @@ use std::fs;
 
 /// CPU time of each thread, in nanoseconds, by thread id.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CpuTimes(BTreeMap<u32, u64>);
+pub struct CpuTimes(BTreeMap<u32, u64>);
 
 impl CpuTimes {
     /// Reads them from the scheduler's own count, which has no ticks (sched-stats(5)).
-    pub(crate) fn of_tree(process: u32) -> Self {
+    pub fn of_tree(process: u32) -> Self {
         let mut times = BTreeMap::new();
         let mut to_visit = vec![process];
         while let Some(process) = to_visit.pop() {
@@ -30,7 +30,7 @@ impl CpuTimes {
 
     /// What was used since an earlier reading, in nanoseconds. A thread that ended in between is
     /// not counted: servers under load keep theirs.
-    pub(crate) fn since(&self, earlier: &Self) -> u64 {
+    pub fn since(&self, earlier: &Self) -> u64 {
         let used = |(thread, ns): (&u32, &u64)| {
             ns.saturating_sub(earlier.0.get(thread).copied().unwrap_or(0))
         };
