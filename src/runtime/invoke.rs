@@ -20,6 +20,7 @@ use crate::clock;
 use crate::model::{Code, Limits};
 use crate::telemetry::{Exchange, LogBook, sanitise};
 
+use super::cpu::{Gate, Turn};
 use super::deployment::Deployment;
 use super::drive::{Driven, ReplySender, Terms, drive};
 use super::engine::Engine;
@@ -31,7 +32,6 @@ use super::outgoing::{Caller, Outside};
 use super::reply::{Reply, StopGuest};
 use super::task::Slot;
 use super::ticker::Running;
-use super::turns::{Gate, Turn};
 
 /// Component handles that an instance may hold for each host resource that it may.
 const HANDLES_PER_RESOURCE: usize = 4;

@@ -34,7 +34,7 @@ mod host;
 mod outgoing;
 mod kept;
 mod ticker;
-mod turns;
+mod cpu;
 mod stdio;
 mod memory;
 mod loader;

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::model::{Code, Limits, Name};
 use crate::telemetry::{LogBook, RevisionStats};
 
+use super::cpu::Brevity;
 use super::deployment::{Deployment, Refusal, RevisionView};
 use super::loader::{LoadError, Loaded};
 use super::scaling::ScalingView;
@@ -23,7 +24,6 @@ use super::service::Outlets;
 use super::state::{Component, Grants, Reaped, State};
 use super::table::Shared;
 use super::task::{Slot, Task};
-use super::turns::Brevity;
 use super::waiting::Place;
 
 /// A revision of a service on this node.

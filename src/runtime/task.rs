@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::clock;
 use crate::telemetry::{Exchange, LogBook, RevisionStats};
 
+use super::cpu::{Account, Who};
 use super::deployment::{Deployment, TaskView};
 use super::drain::Stop;
 use super::loader::Loaded;
 use super::memory::Budget;
 use super::revision::RevisionCell;
-use super::turns::{Account, Who};
 
 /// One running copy of a deployment. It costs this record; its instances come with requests.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 
-use super::turns::Gate;
+use super::cpu::Gate;
 
 /// How long a guest may keep its thread, give or take one host call.
 const TICK: Duration = Duration::from_millis(2);

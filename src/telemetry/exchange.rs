@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, Uri};
 
 use crate::clock;
 use crate::model::{Code, Name, TaskDefinitionId};
@@ -110,9 +110,10 @@ impl Exchange {
     }
 
     /// Begins to follow a request that the service `caller` sends to another because of this one.
-    pub fn call(&self, caller: &Name, method: http::Method, host: &str, path: &str) -> Arc<Self> {
+    pub fn call(&self, caller: &Name, method: Method, uri: &Uri) -> Arc<Self> {
         let (id, client) = (self.start.id.clone(), self.start.client);
-        let start = ExchangeStart { id, method, host: host.into(), path: path.into(), client };
+        let (authority, target) = (uri.authority().cloned(), uri.path_and_query().cloned());
+        let start = ExchangeStart { id, method, authority, target, client };
         let depth = self.depth().saturating_add(1);
         let origin = Origin::Service { caller: caller.clone(), depth };
         Arc::new(Self::new(start, origin, self.log.clone()))

@@ -81,7 +81,7 @@ impl Caller {
     ) -> Result<Response<WasiBody>, Failed> {
         let (method, path) = (request.method().clone(), path_of(&request));
         let host = request.uri().authority().map_or_else(Default::default, ToString::to_string);
-        let exchange = self.exchange.call(self.cell.service(), method.clone(), &host, path.path());
+        let exchange = self.exchange.call(self.cell.service(), method.clone(), request.uri());
         exchange.for_service(service.name(), Arc::clone(service.stats()));
         let (mut head, body) = request.into_parts();
         head.uri = Uri::from(path);
