@@ -120,7 +120,7 @@ fn moments(rate: f64, time: Duration, seed: u64) -> Vec<Duration> {
     let mut moments = Vec::new();
     loop {
         // Uniform over (0, 1], of the 53 bits that a double holds.
-        let uniform = ((random.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+        let uniform = ((random.bits() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
         at_s -= uniform.ln() / rate;
         if at_s >= time.as_secs_f64() {
             return moments;

@@ -198,7 +198,7 @@ async fn a_coding_of_the_transfer_that_nobody_asked_for_is_not_passed_on() {
     for coding in ["gzip, chunked", "gzip", "chunked, chunked", "identity"] {
         let reply =
             format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {coding}\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
-        let (address, serving) = saying(reply.leak()).await;
+        let (address, serving) = saying(reply).await;
         let node = node(&[address], "retry = { attempts = 0 }");
         let (status, text) = node.get("up.test", "/").await;
         assert!(status == 502 && text.contains("upstream-failed"), "{coding}: {status} {text}");

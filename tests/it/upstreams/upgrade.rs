@@ -48,7 +48,7 @@ async fn a_server_switches_to_what_the_client_has_offered() {
     ] {
         let reply =
             format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n{chosen}\r\nbytes");
-        let (address, serving) = saying(reply.leak()).await;
+        let (address, serving) = saying(reply).await;
         let node = node(&[address], "");
         let mut raw = Raw::connect(node.http).await;
         raw.send(format!("GET / {ASK}")).await;
