@@ -6,6 +6,7 @@ mod support;
 
 mod cli;
 mod cli_follow;
+mod compiler;
 mod connections;
 mod floods;
 mod front_door;

@@ -16,7 +16,7 @@ mod tls;
 mod programs;
 
 pub use disk::SmallDisk;
-pub use front::{Front, ServiceOptions, error_of};
+pub use front::{Front, ServiceOptions, compile, compiler_setup, error_of};
 pub use guests::{guest, preview1_guest, wat};
 pub use h2::H2;
 pub use node::{
