@@ -86,27 +86,31 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
 }
 
 fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
-    let when = |argument: u8, is: SeccompCmpOp, value: u64| {
-        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is, value)?;
-        Ok(vec![SeccompRule::new(vec![condition])?])
+    let is = |argument: u8, is: SeccompCmpOp, value: u64| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is, value)
     };
-    let executable = libc::PROT_EXEC.unsigned_abs().into();
+    let when = |conditions| Ok::<_, seccompiler::BackendError>(vec![SeccompRule::new(conditions)?]);
+    let executable: u64 = libc::PROT_EXEC.unsigned_abs().into();
+    let no_code = is(2, SeccompCmpOp::MaskedEq(executable), 0)?;
+    let anonymous: u64 = libc::MAP_ANONYMOUS.unsigned_abs().into();
+    let no_file = is(3, SeccompCmpOp::MaskedEq(anonymous), anonymous)?;
     let own = rustix::process::getpid().as_raw_pid().unsigned_abs().into();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        rules.insert(call, when(2, SeccompCmpOp::MaskedEq(executable), 0)?);
+    rules.insert(libc::SYS_mprotect, when(vec![no_code.clone()])?);
+    rules.insert(libc::SYS_mmap, when(vec![no_code, no_file])?);
+    // The node may itself have been started with descriptors that every program inherits.
+    rules.insert(libc::SYS_read, when(vec![is(0, SeccompCmpOp::Eq, 0)?])?);
+    for call in [libc::SYS_write, libc::SYS_writev] {
+        rules.insert(call, when(vec![is(0, SeccompCmpOp::Le, 2)?])?);
     }
     // What abort(3) does.
-    rules.insert(libc::SYS_tgkill, when(0, SeccompCmpOp::Eq, own)?);
+    rules.insert(libc::SYS_tgkill, when(vec![is(0, SeccompCmpOp::Eq, own)?])?);
     Ok(rules)
 }
 
 /// What computing needs.
-const ALLOWED: [i64; 26] = [
-    libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_writev,
+const ALLOWED: [i64; 23] = [
     libc::SYS_close,
     libc::SYS_fstat,
     libc::SYS_brk,
