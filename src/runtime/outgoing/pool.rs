@@ -147,3 +147,67 @@ impl Pool {
         waiting.is_swept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+    use tokio::runtime::Handle;
+    use tokio::time::Instant;
+
+    use super::super::connect::{Way, connect};
+    use super::super::outlet::{Outlet, Room};
+    use super::super::outside::Outside;
+    use super::super::resolve::SystemResolver;
+    use super::*;
+    use crate::model::Networks;
+
+    async fn connection(outlet: &Arc<Outlet>, address: SocketAddr) -> Connection {
+        let networks: Networks =
+            ["127.0.0.0/8".parse::<ipnet::IpNet>().expect("a network")].into_iter().collect();
+        let resolver = Arc::new(SystemResolver::default());
+        let outside = Arc::new(Outside::new(networks.clone(), resolver, Handle::current()));
+        let host = address.ip().to_string().into();
+        let key = Key { scheme: OriginScheme::Http, host, port: address.port() };
+        let way = Way { key: Arc::new(key), networks, named: false };
+        let until = Instant::from_std(clock::now()) + Duration::from_secs(60);
+        let Ok(Room::New(place)) = outlet.room(1, until, |_| None).await else {
+            panic!("there is room for one");
+        };
+        connect(outside, way, place, until).await.expect("a connection")
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_only_where_it_may_lead() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free address");
+        let address = listener.local_addr().expect("an address");
+        let outlet = Arc::<Outlet>::default();
+        let kept = connection(&outlet, address).await;
+        let key = Arc::clone(&kept.key);
+        assert!(outlet.keep(kept), "somebody has to sweep from now on");
+        let pool = &outlet.pool;
+        assert!(pool.take(&key, |_| false).is_none(), "another revision may not go there");
+        let other = Key { port: 1, ..(*key).clone() };
+        assert!(pool.take(&other, |_| true).is_none());
+        let taken = pool.take(&key, |to| to == address).expect("the connection");
+        assert!(taken.reused);
+        assert!(pool.take(&key, |_| true).is_none(), "one request at a time");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_uses_ends_and_gives_its_place_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free address");
+        let address = listener.local_addr().expect("an address");
+        let outlet = Arc::<Outlet>::default();
+        let kept = connection(&outlet, address).await;
+        let (mut server, _) = listener.accept().await.expect("a connection");
+        outlet.keep(kept);
+        outlet.pool.close_oldest();
+        assert_eq!(server.read(&mut [0; 8]).await.expect("an end"), 0);
+        // There is room for one again, or this waits for ever.
+        drop(connection(&outlet, address).await);
+        assert!(!outlet.pool.sweep(), "nothing waits");
+    }
+}

@@ -1,7 +1,7 @@
 //! Roles of a whole node: from its manifest to its metrics.
 
 use super::*;
-use crate::support::{Node, Origin, Pair, Setup, http_client};
+use crate::support::{Node, Origin, Pair, Setup, http_client, within};
 
 fn setup() -> Setup {
     Setup::with(&["--allow-network", "127.0.0.0/8"])
@@ -41,6 +41,11 @@ async fn a_changed_role_is_a_new_revision() {
         assert!(metrics.contains(&format!("{series}{end}")), "{metrics}");
     }
     assert_eq!(metrics.matches(series).count(), 2, "what never happened is not there");
+    node.wharf(&["rollout", "undo", "fetch", "--to", "1"]).ok();
+    let old_rights =
+        async { while node.get("fetch.test", &ask(&one)).await != (200, "one".to_owned()) {} };
+    within("the old rights are back", old_rights).await;
+    assert_eq!(node.get("fetch.test", &ask(&other)).await.0, 502);
 }
 
 #[tokio::test(flavor = "multi_thread")]
