@@ -1,7 +1,8 @@
 //! The command line: one file for each command.
 //!
-//! `serve` runs a node; `doctor` looks at the machine; every other command is a client of a
-//! node's API. Data goes to standard output, everything else to standard error.
+//! `serve` runs a node; `doctor` looks at the machine; `bench` measures it with nodes of its own;
+//! every other command is a client of a node's API. Data goes to standard output, everything else
+//! to standard error.
 //!
 //! *Invariant:* an exit code is 0 when what was asked for is done, 1 when it failed and 2 when it
 //! was asked for wrongly.
@@ -149,6 +150,8 @@ enum Command {
     Delete(delete::Args),
     /// Check whether this machine can run a node well
     Doctor(doctor::Args),
+    /// Measure how many services this machine carries, and how fast they answer
+    Bench(bench::Args),
     /// Show the version of this program and of the node
     #[command(after_help = version::HELP)]
     Version,
@@ -205,6 +208,7 @@ async fn command(command: Command, api: &ApiClient, output: Output) -> anyhow::R
         Command::Rollout(args) => rollout::run(args, api, output).await?,
         Command::Delete(args) => delete::run(args, api, output).await?,
         Command::Doctor(args) => return doctor::run(args, api, output).await,
+        Command::Bench(args) => return bench::run(args, output).await,
         Command::Version => version::run(api, output).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -249,6 +253,7 @@ mod tests {
             "wharf delete a b c",
             "wharf delete -f wharf.toml --no-wait",
             "wharf doctor --data-dir /tmp -o json",
+            "wharf bench --services 500 --live 50 --rate 900/s --duration 5s --json r.json",
         ] {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");
@@ -280,6 +285,8 @@ mod tests {
             "wharf serve --listen nonsense",
             "wharf serve --node Node_1",
             "wharf services -o yaml",
+            "wharf bench --services 3",
+            "wharf bench --rate fast",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
