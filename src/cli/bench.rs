@@ -3,7 +3,7 @@
 //!
 //! It starts a node of its own, and a second one with few services to compare with. `plan` decides
 //! what happens; `measure` does it, with `load`; `results` is what came of it, which `report`
-//! shows as a table.
+//! shows as a table and as a page.
 //!
 //! *Invariant:* everything is bounded in count and time, and whatever happens the nodes are killed
 //! and their folder is removed, unless it is to be kept.
@@ -56,7 +56,7 @@ By default it takes about two minutes. Close what else works on the machine mean
 
 Examples:
   wharf bench
-  wharf bench --json bench.json
+  wharf bench --report bench.html --json bench.json
   wharf bench --services 10000 --live 1000 --duration 60s
   wharf bench --component hello.wasm --rate 2000/s -o json")]
 pub(super) struct Args {
@@ -85,6 +85,9 @@ pub(super) struct Args {
     /// Write everything that was measured to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with charts to this file
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Deploy this component instead of the one that is built in
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
@@ -115,7 +118,7 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
     raise_open_files();
     let plan = plan(&args)?;
     plan.check(&Machine::read())?;
-    args.json.iter().try_for_each(|file| writable(file))?;
+    args.json.iter().chain(&args.report).try_for_each(|file| writable(file))?;
     let mut folder = tempfile::Builder::new().prefix("wharf-bench-").tempdir()?;
     folder.disable_cleanup(args.keep);
     let steps = Steps::new();
@@ -173,8 +176,9 @@ fn tell(results: &Results, args: &Args, output: Output) -> anyhow::Result<()> {
         Output::Json => output::text(&json)?,
         Output::Table => output::text(&report::table(results))?,
     }
-    if let Some(file) = &args.json {
-        std::fs::write(file, json)
+    let page = args.report.as_ref().map(|file| (file, report::page(results)));
+    for (file, text) in args.json.as_ref().map(|file| (file, json)).into_iter().chain(page) {
+        std::fs::write(file, text)
             .with_context(|| format!("{} cannot be written", file.display()))?;
         say(format!("written: {}", file.display()));
     }

@@ -39,6 +39,8 @@ fn a_small_run_measures_everything_and_leaves_nothing() {
     let file = folder.path().join("bench.json");
     let mut command = wharf_command();
     command.env("TMPDIR", scratch(&folder)).args(SMALL).arg("--json").arg(&file);
+    let page = folder.path().join("bench.html");
+    command.arg("--report").arg(&page);
     let ran = ran(&mut command).ok();
     assert!(ran.stdout.contains("memory per idle service"), "{}", ran.stdout);
     assert!(ran.stderr.contains("deployed 20 services in"), "{}", ran.stderr);
@@ -55,6 +57,27 @@ fn a_small_run_measures_everything_and_leaves_nothing() {
     assert_eq!(json["warm"]["hot"]["cpu_us_per_request"].as_array().expect("rounds").len(), 5);
     assert!(json["latency"]["curve"].as_array().expect("points").len() > 10);
     assert_eq!(left(&folder), 0, "the nodes' folder is gone");
+    is_whole(&std::fs::read_to_string(&page).expect("written"));
+}
+
+/// A page whose elements are closed in their order, with charts, and with nothing from elsewhere.
+fn is_whole(page: &str) {
+    let mut open = Vec::new();
+    for tag in page.split('<').skip(1).filter_map(|rest| rest.split('>').next()) {
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().expect("a first");
+        let is_void = ["!doctype", "meta", "path", "rect", "circle"].contains(&name);
+        match tag.starts_with('/') {
+            true if name == "circle" || name == "rect" => {}
+            true => assert_eq!(open.pop(), Some(name), "{tag}"),
+            false if !is_void => open.push(name),
+            false => {}
+        }
+    }
+    assert!(open.is_empty(), "not closed: {open:?}");
+    assert_eq!(page.matches("<svg ").count(), 6);
+    for foreign in ["http:", "https:", "src=", "<link", "@import", "NaN", "inf"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
 }
 
 #[test]

@@ -49,6 +49,11 @@ pub(super) fn with_unit((number, unit): (String, &str)) -> String {
     format!("{number} {unit}")
 }
 
+/// Text that stands in HTML.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +76,6 @@ mod tests {
         assert_eq!(with_unit(time(2.5e6)), "2.50 s");
         assert_eq!(with_unit(size(1_536.0)), "1.50 KiB");
         assert_eq!(with_unit(size(900.0)), "900 B");
+        assert_eq!(escaped("<a & \"b\">"), "&lt;a &amp; &quot;b&quot;&gt;");
     }
 }
