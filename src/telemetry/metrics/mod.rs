@@ -77,12 +77,8 @@ mod tests {
     fn a_scrape_reads_as_open_metrics() {
         let stats = ServiceStats::default();
         let usage = Usage { fuel: 7, ..Usage::default() };
-        stats.record(
-            Ended { code: Code::Ok, failed: true },
-            Duration::from_millis(1),
-            Duration::ZERO,
-            &usage,
-        );
+        let ended = Ended { code: Code::Ok, failed: true };
+        stats.record(ended, Duration::from_millis(1), Duration::ZERO, &usage);
         let name: Name = "hello".parse().expect("valid");
         let node = NodeGauges { instances: (3, 10), compile_ms: 1_500, ..NodeGauges::default() };
         let unparsed = Unparsed::default();
