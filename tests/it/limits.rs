@@ -4,6 +4,7 @@ mod logs;
 mod memory;
 mod outside;
 mod queue;
+mod shares;
 mod sizes;
 mod threads;
 

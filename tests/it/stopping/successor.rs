@@ -31,11 +31,14 @@ impl Heir {
         self.pid
     }
 
-    /// Whether it has ended.
+    /// Whether it has ended, and let go of its files.
     pub(super) fn is_gone(&self) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
-        // Whoever is left to wait for it may take its time: a zombie has ended.
-        status.map_or(true, |status| status.contains(") Z "))
+        let Ok(status) = status else { return true };
+        // Whoever is left to wait for it may take its time: a zombie has ended. Its files are held
+        // by its threads, until the last of them has gone as well: the 17th field after the state.
+        let mut fields = status.rsplit(") ").next().unwrap_or_default().split(' ');
+        fields.next() == Some("Z") && fields.nth(16) == Some("1")
     }
 }
 
