@@ -1,9 +1,11 @@
 //! Services as people see them: what is wanted, what was reported, and what runs here.
 
+use std::collections::BTreeSet;
+
 use crate::clock;
 use crate::control;
 use crate::model::{
-    self, GrantPhase, GrantStatus, Name, RevisionStatus, Rollout, Snapshot, Stage, duration,
+    self, GrantPhase, GrantStatus, Name, NodeId, RevisionStatus, Rollout, Snapshot, Stage, duration,
 };
 use crate::reconciler::{self, Plan};
 use crate::rollout;
@@ -17,18 +19,23 @@ use super::scaling;
 pub(super) struct Overview {
     pub(super) snapshot: Snapshot,
     pub(super) plan: Plan,
+    nodes: BTreeSet<NodeId>,
 }
 
 impl Overview {
     pub(super) async fn read(store: &dyn Store) -> Result<Self, store::Error> {
-        let snapshot = control::observe(store).await?.snapshot;
+        Ok(Self::of(control::observe(store).await?.snapshot))
+    }
+
+    fn of(snapshot: Snapshot) -> Self {
         let plan = reconciler::plan(&snapshot, clock::unix_ms());
-        Ok(Self { snapshot, plan })
+        let nodes = snapshot.node_ids();
+        Self { snapshot, plan, nodes }
     }
 
     /// What nodes report about a service.
     pub(super) fn reports<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a GrantStatus> {
-        self.snapshot.statuses.values().filter(move |status| status.service == *name)
+        self.snapshot.reports_of(&self.nodes, name)
     }
 
     /// The revisions of a service that are kept, the oldest first.
@@ -119,7 +126,8 @@ impl Overview {
     /// A service that only nodes still know: nothing more is wanted of it.
     fn deleting(&self, name: &Name) -> Option<Service> {
         let report = self.reports(name).next();
-        let grant = self.snapshot.grants.values().find(|grant| grant.service == *name);
+        let grant = |node: &NodeId| self.snapshot.grants.get(&(node.clone(), name.clone()));
+        let grant = self.nodes.iter().find_map(grant);
         let granted = grant.and_then(|grant| grant.revisions.last());
         let reported = report.and_then(|report| report.revisions.last());
         let task = granted.map(|revision| &revision.definition.id);

@@ -2,7 +2,7 @@
 //!
 //! Every plan is read with it before it is carried out, in tests and in every node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Grant, Mirror, Name, Node, NodeId, Percent, Rollout, Service, Snapshot, Stage};
 
@@ -43,6 +43,9 @@ pub enum Violation {
     Twice(NodeId, Name),
 }
 
+/// The nodes that have each service.
+type Holders<'a> = BTreeMap<&'a Name, BTreeSet<&'a NodeId>>;
+
 /// Everything that is wrong with a plan; empty for a good one.
 pub fn check(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     let mut violations = repeated(plan);
@@ -63,14 +66,29 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
             violations.push(Violation::Rewound(name.clone()));
         }
     }
-    violations.extend(forgotten(snapshot, &after));
-    violations.extend(placement(plan, &after));
-    violations.extend(plan.actions.iter().filter_map(|action| moved(action, snapshot, &after)));
+    let holders = holders(&after);
+    violations.extend(forgotten(snapshot, &after, &holders));
+    violations.extend(placement(plan, &after, &holders));
+    let moved = |action| moved(action, snapshot, &after, &holders);
+    violations.extend(plan.actions.iter().filter_map(moved));
     violations
 }
 
+fn holders(after: &Snapshot) -> Holders<'_> {
+    let mut holders = Holders::new();
+    for (node, service) in after.grants.keys() {
+        holders.entry(service).or_default().insert(node);
+    }
+    holders
+}
+
 /// What is wrong about where a grant comes, or from where it goes.
-fn moved(action: &Action, before: &Snapshot, after: &Snapshot) -> Option<Violation> {
+fn moved(
+    action: &Action,
+    before: &Snapshot,
+    after: &Snapshot,
+    holders: &Holders<'_>,
+) -> Option<Violation> {
     match action {
         Action::PutGrant { grant } => {
             let key = (grant.node.clone(), grant.service.clone());
@@ -83,8 +101,9 @@ fn moved(action: &Action, before: &Snapshot, after: &Snapshot) -> Option<Violati
         Action::DeleteGrant { node, service }
             if after.services.contains_key(service) && after.nodes.contains_key(node) =>
         {
-            let mut kept = after.grants.keys().filter(|(_, name)| name == service);
-            let stranded = !kept.any(|key| after.statuses.contains_key(key));
+            let reports =
+                |node: &&NodeId| after.statuses.contains_key(&((*node).clone(), service.clone()));
+            let stranded = !holders.get(service).into_iter().flatten().any(reports);
             stranded.then(|| Violation::Stranded(node.clone(), service.clone()))
         }
         _ => None,
@@ -170,13 +189,14 @@ fn is_rewound(before: &Rollout, after: &Rollout) -> bool {
         || (changed && after.version <= before.version)
 }
 
-fn forgotten(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
+fn forgotten(before: &Snapshot, after: &Snapshot, holders: &Holders<'_>) -> Vec<Violation> {
     let gone = before.revisions.keys().filter(|key| !after.revisions.contains_key(*key));
     let in_use = |(service, number): &&(Name, u64)| {
-        after
-            .grants
-            .values()
-            .any(|grant| grant.service == *service && grant.revision(*number).is_some())
+        let is_granted = |node: &&NodeId| {
+            let grant = after.grants.get(&((*node).clone(), service.clone()));
+            grant.is_some_and(|grant| grant.revision(*number).is_some())
+        };
+        holders.get(service).into_iter().flatten().any(is_granted)
             || after.services.contains_key(service)
                 && after.rollouts.get(service).is_some_and(|rollout| {
                     rollout.revision == *number || rollout.stable == Some(*number)
@@ -187,18 +207,18 @@ fn forgotten(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
         .collect()
 }
 
-fn placement(plan: &Plan, after: &Snapshot) -> Vec<Violation> {
+fn placement(plan: &Plan, after: &Snapshot, holders: &Holders<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
+    let nowhere = BTreeSet::new();
     for name in after.services.keys() {
-        let granted = after.grants.keys().filter(|(_, service)| service == name);
-        let granted: BTreeSet<&NodeId> = granted.map(|(node, _)| node).collect();
+        let granted = holders.get(name).unwrap_or(&nowhere);
         match plan.services.get(name) {
             None => violations.push(Violation::Silent(name.clone())),
             Some(decision) if decision.blocked.is_some() => {}
             Some(decision) if decision.nodes.is_empty() => {
                 violations.push(Violation::Silent(name.clone()));
             }
-            Some(decision) if granted != decision.nodes.iter().collect() => {
+            Some(decision) if *granted != decision.nodes.iter().collect() => {
                 violations.push(Violation::Unexplained(name.clone()));
             }
             Some(_) => {}

@@ -1,8 +1,10 @@
 //! From a snapshot to a plan.
 
+use std::collections::BTreeSet;
+
 use crate::autoscaler;
 use crate::model::{
-    Grant, GrantStatus, GrantedRevision, Mirror, Name, Node, Rollout, Service, Snapshot,
+    Grant, GrantedRevision, Mirror, Name, Node, NodeId, Rollout, Service, Snapshot,
 };
 use crate::rollout::{self, Part};
 
@@ -33,8 +35,9 @@ pub fn plan(snapshot: &Snapshot, now: impl Into<Now>) -> Plan {
     let now = now.into();
     let mut plan = Plan::default();
     take_back_grants(snapshot, &mut plan);
+    let nodes = snapshot.node_ids();
     for service in snapshot.services.values() {
-        let decision = decide(snapshot, service, now, &mut plan);
+        let decision = decide(snapshot, &nodes, service, now, &mut plan);
         plan.services.insert(service.name.clone(), decision);
     }
     collect(snapshot, &mut plan);
@@ -77,7 +80,13 @@ fn take_back_grants(snapshot: &Snapshot, plan: &mut Plan) {
     }
 }
 
-fn decide(snapshot: &Snapshot, service: &Service, now: Now, plan: &mut Plan) -> ServicePlan {
+fn decide(
+    snapshot: &Snapshot,
+    reporters: &BTreeSet<NodeId>,
+    service: &Service,
+    now: Now,
+    plan: &mut Plan,
+) -> ServicePlan {
     let blocked = |why: String| ServicePlan { blocked: Some(why), ..ServicePlan::default() };
     let Some(before) = snapshot.rollouts.get(&service.name) else {
         return blocked("nothing was deployed yet: apply the service again".to_owned());
@@ -87,7 +96,7 @@ fn decide(snapshot: &Snapshot, service: &Service, now: Now, plan: &mut Plan) -> 
         Err(why) => return blocked(why),
     };
     let scheduled = on_schedule(service, before, now);
-    let (rollout, wake_at_ms) = further(snapshot, service, &scheduled, now.steady_ms);
+    let (rollout, wake_at_ms) = further(snapshot, reporters, service, &scheduled, now.steady_ms);
     let wake_at_ms = wake_at_ms.into_iter().chain(next_look_ms(service, now)).min();
     let parts = rollout::parts(service, &rollout);
     let missing = parts.iter().find(|part| revision(snapshot, service, part).is_none());
@@ -142,11 +151,12 @@ fn next_look_ms(service: &Service, now: Now) -> Option<u64> {
 
 fn further(
     snapshot: &Snapshot,
+    reporters: &BTreeSet<NodeId>,
     service: &Service,
     rollout: &Rollout,
     now_ms: u64,
 ) -> (Rollout, Option<u64>) {
-    let reports = || reports(snapshot, &service.name);
+    let reports = || snapshot.reports_of(reporters, &service.name);
     let observe = |number: u64| {
         let kept = snapshot.revisions.get(&(service.name.clone(), number));
         rollout::observe(reports(), number, kept.map(|revision| &revision.definition.id))
@@ -157,10 +167,6 @@ fn further(
     let scale = rollout::scale_in_force(service, rollout);
     let next = rollout::advance(rollout, &scale, &new, old.as_ref(), now_ms);
     (next.rollout, next.wake_at_ms)
-}
-
-fn reports<'a>(snapshot: &'a Snapshot, service: &'a Name) -> impl Iterator<Item = &'a GrantStatus> {
-    snapshot.statuses.values().filter(move |status| status.service == *service)
 }
 
 fn revision<'a>(

@@ -7,7 +7,7 @@ use super::super::check;
 use super::super::fixtures::*;
 use super::*;
 use crate::model::{
-    Alarm, Breaker, DeployPolicy, GrantPhase, HealthState, NodeStatus, Order, Percent,
+    Alarm, Breaker, DeployPolicy, GrantPhase, GrantStatus, HealthState, NodeStatus, Order, Percent,
     RevisionStatus, Stage, Strategy,
 };
 
