@@ -76,6 +76,14 @@ fn in_flight(tasks: u32) -> ScalePolicies {
     target(Targets { in_flight: Some(tasks), ..Targets::default() })
 }
 
+/// Tasks after a second of such a load, without a burst before it.
+fn after(policies: &ScalePolicies, tasks: u32, load: u32) -> u32 {
+    let mut sim = Sim::new(policies.clone(), tasks);
+    sim.scaler.burst = None;
+    sim.second(load);
+    sim.facts.tasks
+}
+
 fn changes(tasks: &[u32]) -> usize {
     tasks.windows(2).filter(|pair| pair[0] != pair[1]).count()
 }
@@ -87,6 +95,18 @@ fn a_step_of_fifty_times_is_followed_within_the_second() {
     // Requests start 30 at once; the target asks for 43 as the burst window fills.
     assert!(tasks[60] >= 30 && tasks[66] == 43, "{tasks:?}");
     assert_eq!(changes(&tasks[70..]), 0);
+}
+
+#[test]
+fn tasks_that_requests_have_started_stay_while_the_load_is_about_right_for_them() {
+    let mut policies = in_flight(9);
+    (policies.window, policies.burst) = (Duration::from_secs(6), Duration::from_secs(1));
+    // Requests start 29, which are meant for 261: 288 is more than a tenth above.
+    assert_eq!(after(&policies, 1, 288), 32);
+    // Requests start 30, which are meant for 270: 291 is not.
+    assert_eq!(after(&policies, 1, 291), 30);
+    // Of the same number of tasks more load never means fewer.
+    assert_eq!([after(&policies, 30, 288), after(&policies, 30, 291)], [30, 30]);
 }
 
 #[test]
@@ -245,13 +265,9 @@ proptest! {
         more in 0u32..100,
         tasks in 1u32..50,
     ) {
-        let after = |load: u32| {
-            let mut sim = Sim::new(policies.clone(), tasks);
-            sim.scaler.burst = None;
-            sim.second(load);
-            sim.facts.tasks
-        };
-        prop_assert!(after(load + more) >= after(load));
+        // Of as many tasks as there are: requests start none, whose number is right enough then.
+        let tasks = tasks.max((load + more).div_ceil(CONCURRENCY));
+        prop_assert!(after(&policies, tasks, load + more) >= after(&policies, tasks, load));
     }
 
     #[test]
