@@ -84,7 +84,7 @@ fn is_whole(page: &str) {
 fn what_cannot_be_done_is_refused_at_once() {
     for (line, hint) in [
         ("bench --services 100 --live 60", "at most --live 50"),
-        ("bench --services 200000 --live 90000", "ask for at most --live"),
+        ("bench --services 100000 --live 49000", "ask for at most --live"),
         ("bench --rate fast", "write auto"),
         ("bench --duration 5", "write 5s"),
         ("bench --duration 1h", "is enough"),

@@ -1,6 +1,6 @@
 //! Deploys the services, and reads the node's memory on the way.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -29,6 +29,9 @@ const PARTS: u32 = 4;
 /// spent on the answer, which is about all of them.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const LOOK_SHARE: u32 = 5;
+/// How long nothing may become ready before the run gives up: longer than a component is compiled
+/// for, or an image pulled.
+const STALLED_AFTER: Duration = Duration::from_secs(120);
 /// Services that are deployed one by one, to see what one more takes.
 const ONE_MORE: u32 = 10;
 
@@ -112,8 +115,9 @@ async fn apply(node: &Node, manifest: &Value) -> anyhow::Result<()> {
     node.api.call::<Applied>(request).await.map(drop)
 }
 
-/// Waits until so many services are ready.
+/// Waits until so many services are ready, for as long as there are more of them.
 async fn settle(node: &Node, wanted: u32, seen: impl Fn(u32)) -> anyhow::Result<()> {
+    let mut progress = Progress { ready: 0, since: clock::now() };
     loop {
         let began = clock::now();
         let services: Vec<Service> = node.api.get(&["v1", "services"]).await?;
@@ -126,7 +130,30 @@ async fn settle(node: &Node, wanted: u32, seen: impl Fn(u32)) -> anyhow::Result<
         if ready >= wanted {
             return Ok(());
         }
+        progress.look(ready, wanted, clock::now())?;
         tokio::time::sleep(LOOK_INTERVAL.max(began.elapsed() * (LOOK_SHARE - 1))).await;
+    }
+}
+
+/// How many services were ready, and since when it has not become more.
+struct Progress {
+    ready: u32,
+    since: Instant,
+}
+
+impl Progress {
+    /// An error if nothing has become ready for too long.
+    fn look(&mut self, ready: u32, wanted: u32, now: Instant) -> Result<(), Told> {
+        if ready > self.ready {
+            *self = Self { ready, since: now };
+        }
+        let waited = now.saturating_duration_since(self.since);
+        if waited < STALLED_AFTER {
+            return Ok(());
+        }
+        let seconds = waited.as_secs();
+        let text = format!("{ready} of {wanted} services are ready, and no more since {seconds} s");
+        Err(Told::new(text).hint("ask for fewer with --services, or keep the log with --keep"))
     }
 }
 
@@ -174,4 +201,22 @@ async fn one(
     apply(node, &manifest).await?;
     load::until_answered(&target).await?;
     Ok(began.elapsed().as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_that_stalls_is_given_up() {
+        let began = clock::now();
+        let mut progress = Progress { ready: 0, since: began };
+        let mut at = |ready, time| progress.look(ready, 10, began + time);
+        let short = STALLED_AFTER - Duration::from_secs(1);
+        assert!(at(0, short).is_ok());
+        assert!(at(1, short).is_ok(), "one more is progress");
+        assert!(at(1, short * 2).is_ok());
+        let told = at(1, short + STALLED_AFTER).expect_err("stalled").to_string();
+        assert!(told.contains("1 of 10 services are ready"), "{told}");
+    }
 }
