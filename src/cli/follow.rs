@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::api::{Compile, Pull, ServiceDetail, ServiceState, Upstream};
+use crate::api::{Compile, Pull, Service, ServiceDetail, ServiceState, Upstream};
 use crate::clock;
 
 use super::client::ApiClient;
@@ -13,6 +13,12 @@ use super::told::Told;
 
 /// How often a node is asked. A cached deployment is ready within milliseconds.
 const INTERVAL: Duration = Duration::from_millis(150);
+
+/// How much longer than its answer takes it is waited for before the next question: with many
+/// services whoever waits for them must not keep the node from its work.
+const PAUSE_FACTOR: u32 = 4;
+/// Services that are asked for one by one; where there are more, the list tells it at once.
+const FEW: usize = 8;
 
 /// How a service ended up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +77,8 @@ pub(super) async fn until_settled(
         if open.is_empty() {
             return Ok(outcomes);
         }
-        for (name, generation) in open {
-            let outcome = look(api, &name, generation).await?;
+        let began = clock::now();
+        for (name, outcome) in look(api, open).await? {
             let live = outcome.live();
             waits.show(&name, &outcome.text(), live.as_deref(), is_settled(Some(&outcome)));
             outcomes.insert(name, outcome);
@@ -81,7 +87,7 @@ pub(super) async fn until_settled(
             let late = outcomes.iter().filter(|(_, outcome)| !is_settled(Some(outcome)));
             return Err(too_late("ready", late.map(|(name, _)| name.as_str()), timeout).into());
         }
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(INTERVAL.max(began.elapsed() * PAUSE_FACTOR)).await;
     }
 }
 
@@ -148,11 +154,33 @@ fn is_settled(outcome: Option<&Outcome>) -> bool {
     outcome.is_some_and(|o| matches!(o.state, ServiceState::Ready | ServiceState::Failed))
 }
 
-async fn look(api: &ApiClient, name: &str, generation: u64) -> anyhow::Result<Outcome> {
-    let detail: ServiceDetail = api.get(&["v1", "services", name]).await?;
-    let service = detail.service;
+/// How services are that are waited for, each with its generation.
+async fn look(api: &ApiClient, open: Vec<(String, u64)>) -> anyhow::Result<Vec<(String, Outcome)>> {
+    let mut outcomes = Vec::new();
+    if open.len() <= FEW {
+        for (name, generation) in open {
+            let detail: ServiceDetail = api.get(&["v1", "services", &name]).await?;
+            outcomes.push((name, outcome(detail.service, generation)?));
+        }
+        return Ok(outcomes);
+    }
+    let services: Vec<Service> = api.get(&["v1", "services"]).await?;
+    let mut services: BTreeMap<String, Service> =
+        services.into_iter().map(|service| (service.name.clone(), service)).collect();
+    for (name, generation) in open {
+        let service = services.remove(&name).ok_or_else(|| deleted(&name))?;
+        outcomes.push((name, outcome(service, generation)?));
+    }
+    Ok(outcomes)
+}
+
+fn deleted(name: &str) -> Told {
+    Told::new(format!("service {name} was deleted meanwhile"))
+}
+
+fn outcome(service: Service, generation: u64) -> Result<Outcome, Told> {
     if service.state == ServiceState::Deleting {
-        return Err(Told::new(format!("service {name} was deleted meanwhile")).into());
+        return Err(deleted(&service.name));
     }
     // Somebody may have changed it again: what is newer counts as well.
     let older = service.generation < generation;

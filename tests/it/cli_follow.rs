@@ -20,6 +20,28 @@ fn node_that_logs() -> Node {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_services_are_waited_for_together_and_each_is_described_alone() {
+    let node = Node::start();
+    node.put("env.wasm", &guest("env"));
+    let service = |n: u32| format!("[service.s{n}]\ntask = \"env\"\nroute = \"s{n}.localhost\"\n");
+    let manifest: String = (0..12).map(service).collect();
+    node.put("many.toml", format!("[task.env]\ncomponent = \"env.wasm\"\n{manifest}").as_bytes());
+    let ran = node.wharf(&["apply", "-f", "many.toml", "--wait", "-o", "json"]).ok();
+    let applied = ran.json();
+    let services = applied["services"].as_array().expect("services");
+    assert_eq!(services.len(), 12);
+    assert!(services.iter().all(|one| one["state"] == "ready"), "{applied}");
+    let listed = node.wharf(&["services", "-o", "json"]).ok().json();
+    for listed in listed.as_array().expect("services") {
+        let name = listed["name"].as_str().expect("a name");
+        let described = node.wharf(&["describe", name, "-o", "json"]).ok().json();
+        assert_eq!(described["state"], listed["state"]);
+        assert_eq!(described["serving"], listed["serving"]);
+        assert_eq!(described["definition"]["id"], described["task"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_followed_log_goes_on_until_it_is_interrupted() {
     let node = node_that_logs();
     let mut follower = begin(&node, &["logs", "-f", "env"]);
