@@ -27,6 +27,11 @@ impl Overview {
         Ok(Self::of(control::observe(store).await?.snapshot))
     }
 
+    /// What there is about one service, without a look at the others.
+    pub(super) async fn read_one(store: &dyn Store, name: &Name) -> Result<Self, store::Error> {
+        Ok(Self::of(control::observe_service(store, name).await?.snapshot))
+    }
+
     fn of(snapshot: Snapshot) -> Self {
         let plan = reconciler::plan(&snapshot, clock::unix_ms());
         let nodes = snapshot.node_ids();

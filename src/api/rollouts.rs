@@ -42,7 +42,7 @@ pub(super) async fn revisions(
 ) -> Result<Json<Vec<Revision>>, Failure> {
     let store = &*node.parts.store;
     let name = named(store, &text).await?;
-    let overview = Overview::read(store).await?;
+    let overview = Overview::read_one(store, &name).await?;
     if !overview.snapshot.services.contains_key(&name) {
         return Err(not_found(store, &text).await?);
     }
@@ -152,7 +152,7 @@ async fn undo(
     before: &model::Rollout,
     revision: Option<u64>,
 ) -> Result<model::Rollout, Failure> {
-    let overview = Overview::read(store).await?;
+    let overview = Overview::read_one(store, name).await?;
     let kept: Vec<u64> = overview.revisions(name).map(|revision| revision.number).collect();
     let earlier = || {
         let is_earlier = |number: &u64| *number < before.revision;

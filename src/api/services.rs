@@ -63,13 +63,13 @@ pub(super) async fn describe(
     State(node): Shared,
     Segment(text): Segment,
 ) -> Result<Json<ServiceDetail>, Failure> {
-    let overview = Overview::read(&*node.parts.store).await?;
-    let name = parse_name(&text);
-    let detail = name.as_ref().and_then(|name| detail(&node, &overview, name));
-    detail.map(Json).ok_or_else(|| {
-        let known = overview.snapshot.services.keys().cloned().collect();
-        Failure::NoService { name: shown(&text), known }
-    })
+    let store = &*node.parts.store;
+    let name = named(store, &text).await?;
+    let overview = Overview::read_one(store, &name).await?;
+    match detail(&node, &overview, &name) {
+        Some(detail) => Ok(Json(detail)),
+        None => Err(not_found(store, &text).await?),
+    }
 }
 
 /// Deletes a service. It takes no more requests, and finishes those that it has.

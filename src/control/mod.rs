@@ -1,14 +1,14 @@
 //! The brain: reads the store, lets the reconciler decide, and carries the plan out.
 //!
-//! *Invariant:* one pass at a time, and no retries inside one. A watch only wakes it; what it
-//! decides from is the whole snapshot.
+//! *Invariant:* one pass at a time, and no retries inside one. What it decides from is the whole
+//! snapshot: all that was written before the pass began, kept up to date by a watch.
 //!
 //! Start reading at [`Control::run`].
 
 mod observe;
 mod commit;
 
-pub use observe::{Observation, observe};
+pub use observe::{Observation, observe, observe_service};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::clock::{self, SteadyClock};
 use crate::model::Snapshot;
 use crate::reconciler::{self, Now, Plan};
 use crate::shutdown::Shutdown;
-use crate::store::{self, Batch, Store, WatchStream, keys};
+use crate::store::{self, Batch, Consistency, RangeReq, Store, WatchStream, keys};
 
 /// How long a pass waits after a failed one. A store that is away is asked again, not hammered.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -48,32 +48,27 @@ impl Control {
 
     /// Passes until the store or a watch on it fails.
     async fn passes(&self) -> Result<(), store::Error> {
-        let mut watch: Option<WatchStream> = None;
-        let mut clock: Option<SteadyClock> = None;
+        commit::begin_stages_anew(&*self.store).await?;
+        let seen = observe(&*self.store).await?;
+        let clock = clock_after(&seen.snapshot);
+        let watch = self.store.watch(Bytes::new(), seen.revision.next()).await?;
+        let mut following = Following { seen, watch };
         loop {
-            if clock.is_none() {
-                commit::begin_stages_anew(&*self.store).await?;
-            }
-            let seen = observe(&*self.store).await?;
-            let now_ms = clock.get_or_insert_with(|| clock_after(&seen.snapshot)).now_ms();
+            following.catch_up(&*self.store).await?;
+            let began = clock::now();
+            let now_ms = clock.now_ms();
             let now = Now { steady_ms: now_ms, wall_ms: clock::unix_ms() };
-            let plan = self.pass(&seen, now).await?;
-            let watch = match &mut watch {
-                Some(watch) => watch,
-                None => watch.insert(self.store.watch(Bytes::new(), seen.revision.next()).await?),
-            };
-            let woken = async {
-                while let Some(batch) = watch.next().await? {
-                    if batch.revision > seen.revision && concerns_plans(&batch, &plan) {
-                        return Ok::<(), store::Error>(());
-                    }
-                }
-                // The store is closing: there will be no more changes.
-                std::future::pending().await
-            };
+            let plan = self.pass(&following.seen, now).await?;
+            // A pass looks at everything, and with many services that takes a while. It rests for
+            // as long, so that many changes in a row bring few passes and half a core stays free.
+            let rested = tokio::time::sleep(began.elapsed());
             tokio::select! {
-                woken = woken => woken?,
+                woken = following.until_concerned(&plan) => woken?,
                 () = until(plan.wake_at_ms(), now_ms) => {}
+            }
+            tokio::select! {
+                failed = following.on() => failed?,
+                () = rested => {}
             }
         }
     }
@@ -88,6 +83,49 @@ impl Control {
             commit::commit(&*self.store, &plan, seen).await?;
         }
         Ok(plan)
+    }
+}
+
+/// What the store holds, which its watch keeps up to date: to read and decode all of it for every
+/// pass would take longer than to decide.
+struct Following {
+    seen: Observation,
+    watch: WatchStream,
+}
+
+impl Following {
+    /// Takes up everything that was written before now.
+    async fn catch_up(&mut self, store: &dyn Store) -> Result<(), store::Error> {
+        let none = RangeReq::prefix(keys::NODES).limit(1);
+        let newest = store.range(none, Consistency::Linearizable).await?.revision;
+        while self.seen.revision < newest {
+            self.next().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up changes until there was one that concerns the plan.
+    async fn until_concerned(&mut self, plan: &Plan) -> Result<(), store::Error> {
+        while !concerns_plans(&self.next().await?, plan) {}
+        Ok(())
+    }
+
+    /// Takes up changes until the store fails.
+    async fn on(&mut self) -> Result<(), store::Error> {
+        loop {
+            self.next().await?;
+        }
+    }
+
+    async fn next(&mut self) -> Result<Batch, store::Error> {
+        match self.watch.next().await? {
+            Some(batch) => {
+                self.seen.take(&batch);
+                Ok(batch)
+            }
+            // The store is closing: there will be no more changes.
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -90,6 +90,12 @@ pub fn rollout(service: &str) -> Bytes {
     join(ROLLOUTS, &[service])
 }
 
+/// The service whose deployment a key is about.
+#[must_use]
+pub fn parse_rollout(key: &[u8]) -> Option<String> {
+    one(key, ROLLOUTS)
+}
+
 /// The key of an upstream.
 #[must_use]
 pub fn upstream(name: &str) -> Bytes {
@@ -196,6 +202,7 @@ mod tests {
     fn keys_give_their_names_back() {
         for name in ["web", "a/b", "100%", "%2F", "%25", "ü"] {
             assert_eq!(parse_service(&service(name)).as_deref(), Some(name));
+            assert_eq!(parse_rollout(&rollout(name)).as_deref(), Some(name));
             assert_eq!(parse_node(&node(name)).as_deref(), Some(name));
             assert_eq!(parse_upstream(&upstream(name)).as_deref(), Some(name));
             let pair = (name.to_owned(), "x/y".to_owned());
