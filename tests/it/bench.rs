@@ -74,7 +74,7 @@ fn is_whole(page: &str) {
         }
     }
     assert!(open.is_empty(), "not closed: {open:?}");
-    assert_eq!(page.matches("<svg ").count(), 6);
+    assert_eq!(page.matches("<svg ").count(), 8);
     for foreign in ["http:", "https:", "src=", "<link", "@import", "NaN", "inf"] {
         assert!(!page.contains(foreign), "{foreign}");
     }

@@ -50,9 +50,11 @@ pub(super) async fn cold(run: &Run<'_>) -> anyhow::Result<Cold> {
     }
     let cold = Cold::of(cold, warm, storms);
     run.steps.done(format!(
-        "cold starts: p50 {:.0} us, {:.1} of a warm request; {:.0} a second over {CONNECTIONS} \
+        "cold starts: p50 {:.2} ms, {:.1} × of a warm request; {:.0} a second over {CONNECTIONS} \
          connections",
-        cold.cold_p50_us, cold.ratio_p50, cold.starts_per_s
+        cold.cold_p50_us / 1e3,
+        cold.ratio_p50,
+        cold.starts_per_s
     ));
     Ok(cold)
 }

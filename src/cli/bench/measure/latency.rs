@@ -42,8 +42,10 @@ pub(super) async fn latency(run: &Run<'_>, capacity_per_s: f64) -> anyhow::Resul
         curve: curve(&opened.times),
     };
     run.steps.done(format!(
-        "at {rate_per_s:.0} requests a second: p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us",
-        latency.p50_us, latency.p99_us, latency.p999_us
+        "at {rate_per_s:.0} requests a second: p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
+        latency.p50_us / 1e3,
+        latency.p99_us / 1e3,
+        latency.p999_us / 1e3
     ));
     Ok(latency)
 }

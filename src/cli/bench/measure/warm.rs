@@ -66,7 +66,7 @@ pub(super) async fn warm(run: &Run<'_>) -> anyhow::Result<Warm> {
         random,
     };
     run.steps.done(format!(
-        "warm requests: {:.0} a second, {:.1} us of CPU each; {:.2} of the same beside {} services",
+        "warm requests: {:.0} a second, {:.1} µs of CPU each; {:.2} × of that beside {} services",
         warm.hot.rate(),
         warm.hot.cpu(),
         warm.flat_ratio.median,

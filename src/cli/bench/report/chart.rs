@@ -5,12 +5,17 @@
 use std::fmt::Write;
 
 use super::axis::Scale;
-use super::text::escaped;
+use super::text::{alike, escaped};
 
 /// What surrounds the frame.
-const TOP: f64 = 18.0;
+const TOP: f64 = 34.0;
 const RIGHT: f64 = 18.0;
 const BOTTOM: f64 = 46.0;
+/// The top of rows, which have no axis of their own, and how high one is with its name above it.
+const ROWS_TOP: f64 = 6.0;
+const ROW: f64 = 54.0;
+/// The width of a digit, nearly.
+const DIGIT: f64 = 7.2;
 
 /// How a tick is written.
 pub(super) type Label = fn(f64) -> String;
@@ -23,6 +28,13 @@ pub(super) struct Axis {
 }
 
 impl Axis {
+    /// An axis whose ticks are numbers alike.
+    pub(super) fn linear(scale: Scale, title: &str) -> Self {
+        let ticks = scale.ticks();
+        let labels = alike(&ticks);
+        Self { scale, title: title.to_owned(), ticks: ticks.into_iter().zip(labels).collect() }
+    }
+
     /// An axis with the ticks of its scale.
     pub(super) fn new(scale: Scale, title: &str, label: Label) -> Self {
         let ticks = scale.ticks().into_iter().map(|tick| (tick, label(tick))).collect();
@@ -35,6 +47,7 @@ pub(super) struct Chart {
     width: f64,
     height: f64,
     left: f64,
+    top: f64,
     x: Scale,
     y: Scale,
     svg: String,
@@ -44,22 +57,20 @@ impl Chart {
     /// A frame with two axes; lines across for the values of the second one.
     pub(super) fn new(width: f64, height: f64, x: &Axis, y: &Axis) -> Self {
         let longest = y.ticks.iter().map(|(_, text)| text.chars().count()).max().unwrap_or(0);
-        let left = 20.0 + longest as f64 * 7.2;
-        let mut chart = Self { width, height, left, x: x.scale, y: y.scale, svg: String::new() };
+        let left = 20.0 + longest as f64 * DIGIT;
+        let (top, svg) = (TOP, String::new());
+        let mut chart = Self { width, height, left, top, x: x.scale, y: y.scale, svg };
         chart.draw_y(y);
         chart.draw_x(x);
         chart
     }
 
     /// A frame with rows instead of a second axis.
-    pub(super) fn rows(width: f64, left: f64, rows: usize, x: &Axis) -> Self {
-        let height = TOP + BOTTOM + rows as f64 * 46.0;
+    pub(super) fn rows(width: f64, rows: usize, x: &Axis) -> Self {
+        let height = ROWS_TOP + BOTTOM + rows as f64 * ROW;
         let y = Scale::Linear { min: 0.0, max: rows as f64 };
-        let mut chart = Self { width, height, left, x: x.scale, y, svg: String::new() };
-        for (tick, _) in &x.ticks {
-            let (x, end) = (chart.x_of(*tick), chart.bottom());
-            let _ = write!(chart.svg, r#"<path class="grid" d="M{x:.1} {TOP}V{end:.1}"/>"#);
-        }
+        let (left, top, svg) = (0.0, ROWS_TOP, String::new());
+        let mut chart = Self { width, height, left, top, x: x.scale, y, svg };
         chart.draw_x(x);
         chart
     }
@@ -80,7 +91,7 @@ impl Chart {
         let _ = write!(
             self.svg,
             r#"<text class="axis" x="0" y="{:.1}">{}</text>"#,
-            TOP - 7.0,
+            TOP - 20.0,
             escaped(&axis.title)
         );
     }
@@ -88,12 +99,22 @@ impl Chart {
     fn draw_x(&mut self, axis: &Axis) {
         let (left, right, bottom) = (self.left, self.right(), self.bottom());
         let _ = write!(self.svg, r#"<path class="base" d="M{left:.1} {bottom:.1}H{right:.1}"/>"#);
+        let mut free = f64::MIN;
         for (tick, label) in &axis.ticks {
             let x = self.x_of(*tick);
+            let _ = write!(self.svg, r#"<path class="base" d="M{x:.1} {bottom:.1}v4"/>"#);
+            let length = label.chars().count() as f64 * DIGIT;
+            // In the middle below its tick, unless half of it would be outside of the drawing.
+            let (from, anchor) =
+                if x < 2.0 * DIGIT { (x, "start") } else { (x - length / 2.0, "middle") };
+            // Better no label than one over another.
+            if from < free {
+                continue;
+            }
+            free = from + length;
             let _ = write!(
                 self.svg,
-                r#"<path class="base" d="M{x:.1} {bottom:.1}v4"/>
-<text class="tick" x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+                r#"<text class="tick" x="{x:.1}" y="{:.1}" text-anchor="{anchor}">{}</text>"#,
                 bottom + 18.0,
                 escaped(label)
             );
@@ -119,12 +140,12 @@ impl Chart {
     }
 
     fn y_of(&self, value: f64) -> f64 {
-        self.bottom() - self.y.place(value) * (self.bottom() - TOP)
+        self.bottom() - self.y.place(value) * (self.bottom() - self.top)
     }
 
-    /// The middle of a row.
+    /// The middle of a row's bar, which is below its name.
     fn row(&self, row: usize) -> f64 {
-        TOP + 46.0 * (row as f64 + 0.5)
+        self.top + ROW * row as f64 + 34.0
     }
 
     /// A line through points.
@@ -133,8 +154,11 @@ impl Chart {
         let _ = write!(self.svg, r#"<path class="line {class}" d="{path}"/>"#);
     }
 
-    /// The area below a line.
+    /// The area below a line, if there is all of it: over 0, on a scale with equal steps.
     pub(super) fn area(&mut self, class: &str, points: &[(f64, f64)]) {
+        if !matches!(self.y, Scale::Linear { min: 0.0, .. }) {
+            return;
+        }
         let ends = points.first().zip(points.last());
         let Some((first, last)) = ends.map(|(a, b)| (self.x_of(a.0), self.x_of(b.0))) else {
             return;
@@ -181,33 +205,32 @@ height="{height:.1}">
         );
     }
 
-    /// A vertical band behind everything that comes later.
+    /// A vertical band in the first row and below, behind everything that comes later.
     pub(super) fn band(&mut self, from: f64, to: f64) {
         let (from, to) = (self.x_of(from), self.x_of(to));
-        let (width, height) = (to - from, self.bottom() - TOP);
+        let top = self.row(0) - 11.0;
+        let (width, height) = (to - from, self.bottom() - top);
         let _ = write!(
             self.svg,
-            r#"<rect class="band" x="{from:.1}" y="{TOP}" width="{width:.1}"
+            r#"<rect class="band" x="{from:.1}" y="{top:.1}" width="{width:.1}"
 height="{height:.1}"/>"#
         );
     }
 
-    /// A vertical line.
+    /// A vertical line there.
     pub(super) fn mark(&mut self, x: f64) {
-        let (x, end) = (self.x_of(x), self.bottom());
-        let _ = write!(self.svg, r#"<path class="mark" d="M{x:.1} {TOP}V{end:.1}"/>"#);
+        let (x, top, end) = (self.x_of(x), self.row(0) - 11.0, self.bottom());
+        let _ = write!(self.svg, r#"<path class="mark" d="M{x:.1} {top:.1}V{end:.1}"/>"#);
     }
 
-    /// The name of a row, and what it comes to, on the left.
+    /// The name of a row on its left, and what it comes to on its right.
     pub(super) fn row_name(&mut self, row: usize, name: &str, value: &str) {
-        let y = self.row(row);
+        let (y, left, right) = (self.row(row) - 16.0, self.left, self.right());
         let _ = write!(
             self.svg,
-            r#"<text class="row" x="0" y="{:.1}">{}</text><text class="value" x="0"
-y="{:.1}">{}</text>"#,
-            y - 3.0,
+            r#"<text class="row" x="{left:.1}" y="{y:.1}">{}</text>
+<text class="value" x="{right:.1}" y="{y:.1}" text-anchor="end">{}</text>"#,
             escaped(name),
-            y + 14.0,
             escaped(value)
         );
     }
@@ -229,7 +252,7 @@ height="14" rx="2"/>"#,
         let (x, y) = (self.x_of(x), self.row(row));
         let _ = write!(
             self.svg,
-            r#"<circle class="point {class}" cx="{x:.1}" cy="{y:.1}" r="4.5">
+            r#"<circle class="point {class}" cx="{x:.1}" cy="{y:.1}" r="3.5">
 <title>{}</title></circle>"#,
             escaped(said)
         );
@@ -238,24 +261,32 @@ height="14" rx="2"/>"#,
     /// The middle value of a row.
     pub(super) fn row_median(&mut self, row: usize, x: f64) {
         let (x, y) = (self.x_of(x), self.row(row));
-        let _ = write!(self.svg, r#"<path class="median" d="M{x:.1} {:.1}v26"/>"#, y - 13.0);
+        let _ = write!(self.svg, r#"<path class="median" d="M{x:.1} {:.1}v22"/>"#, y - 11.0);
     }
 
-    /// Words beside a place in the frame.
-    pub(super) fn words(&mut self, x: f64, y: f64, anchor: &str, (dx, dy): (f64, f64), text: &str) {
-        let (x, y) = (self.x_of(x) + dx, self.y_of(y) + dy);
+    /// Words above a place on a line that rises, on its left. If they have no room there they are
+    /// below it on its right, where the line is not either.
+    pub(super) fn words(&mut self, x: f64, y: f64, text: &str) {
+        let (x, y) = (self.x_of(x), self.y_of(y));
+        let length = text.chars().count() as f64 * DIGIT;
+        let (x, y, anchor) = match x - 8.0 - length > self.left {
+            true => (x - 8.0, y - 9.0, "end"),
+            false => (x + 7.0, y + 14.0, "start"),
+        };
         let _ = write!(
             self.svg,
-            r#"<text class="note" x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{}</text>"#,
+            r#"<text class="note" x="{x:.1}" y="{y:.1}"
+text-anchor="{anchor}">{}</text>"#,
             escaped(text)
         );
     }
 
     /// The drawing, and what it shows for who does not see it.
-    pub(super) fn finish(self, described: &str) -> String {
+    pub(super) fn finish(self, class: &str, described: &str) -> String {
         let Self { width, height, svg, .. } = self;
         format!(
-            r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="{}">{svg}</svg>"#,
+            r#"<svg class="{class}" viewBox="0 0 {width} {height}" role="img"
+aria-label="{}">{svg}</svg>"#,
             escaped(described)
         )
     }

@@ -1,8 +1,9 @@
 //! The page: one file that needs nothing else, to read on a screen or on paper.
 
+use super::super::machine::Machine;
 use super::super::results::{Figures, Results};
 use super::charts;
-use super::text::{escaped, number, size, thousands, time, with_unit};
+use super::text::{escaped, number, round, size, thousands, time, with_unit};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -10,14 +11,15 @@ const STYLE: &str = include_str!("style.css");
 pub(in super::super) fn page(results: &Results) -> String {
     let figures = &results.figures;
     let services = thousands(f64::from(results.parameters.services));
-    let machine = escaped(&results.machine.to_string());
+    let machine = escaped(&machine(&results.machine));
     let when = results.started_at.get(..10).unwrap_or_default();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>Wharf density run: {services} services</title>\n<style>\n{STYLE}</style>\n\
          </head>\n<body>\n<main>\n<header>\n<h1>{services} services on one node</h1>\n\
-         <p class=\"lead\">A density run of Wharf {} on {when}. {machine}.</p>\n{}</header>\n\
+         <p class=\"lead\">A density run of Wharf {} on <time>{when}</time>. \
+         {machine}.</p>\n{}</header>\n\
          {}{}{}{}{}</main>\n</body>\n</html>\n",
         escaped(results.versions.wharf),
         warning(results),
@@ -27,6 +29,12 @@ pub(in super::super) fn page(results: &Results) -> String {
         work(figures),
         facts(results),
     )
+}
+
+fn machine(machine: &Machine) -> String {
+    let Machine { cpu, cores, memory_mib, kernel, .. } = machine;
+    let memory = with_unit(size(*memory_mib as f64 * 1_048_576.0));
+    format!("{cpu}, {cores}\u{a0}cores, {memory}, Linux {kernel}")
 }
 
 fn warning(results: &Results) -> String {
@@ -52,7 +60,7 @@ fn tiles(results: &Results) -> String {
         (
             "Live replica",
             size(live.bytes_per_replica),
-            format!("memory of a {kind}; {} mappings", number(live.mappings_per_replica)),
+            format!("memory of a {kind}; {} mappings", round(live.mappings_per_replica)),
         ),
         (
             "Cold start, p50",
@@ -67,7 +75,7 @@ fn tiles(results: &Results) -> String {
         (
             "Warm requests",
             whole(warm.random.rate()),
-            format!("to any service; {} µs of CPU each", number(warm.random.cpu())),
+            format!("to any service; {} of CPU each", t(warm.random.cpu())),
         ),
         (
             "Latency, p99",
@@ -77,15 +85,18 @@ fn tiles(results: &Results) -> String {
         (
             "Flatness",
             (number(warm.flat_ratio.median), "×"),
-            format!("CPU per request by that of {} services", results.parameters.few_services),
+            format!(
+                "CPU of a request beside all services by that beside {}",
+                results.parameters.few_services
+            ),
         ),
         (
             "Deployed",
             whole(deploy.services_per_s),
             format!(
-                "all in {}; one more in {} ms",
+                "all in {}; one more in {}",
                 t(deploy.seconds * 1e6),
-                number(deploy.one_more_ms())
+                t(deploy.one_more_ms() * 1e3)
             ),
         ),
     ];
@@ -143,9 +154,10 @@ fn live_name(kind: &str) -> &'static str {
 fn speed(figures: &Figures) -> String {
     let Figures { cold, latency, .. } = figures;
     let caption = format!(
-        "<span class=\"key\"><b>■</b> cold, p50 {}, p99 {} &nbsp; <b class=\"other\">■</b> warm, \
-         p50 {}, p99 {}.</span> Services with components of their own, that sleep and are not in \
-         memory, each asked once over one connection in random order; then the same again.",
+        "<span class=\"key\"><b>■</b> cold, p50 {}, p99 {}</span><span class=\"key\">\
+         <b class=\"other\">■</b> warm, p50 {}, p99 {}</span> Services with components of their \
+         own, that sleep and are not in memory, each asked once over one connection in random \
+         order; then the same again. What took longer than the axis is in its last bar.",
         t(cold.cold_p50_us),
         t(cold.cold_p99_us),
         t(cold.warm_p50_us),
@@ -158,8 +170,8 @@ fn speed(figures: &Figures) -> String {
          them; {} were never sent.",
         thousands(latency.requests as f64),
         thousands(latency.rate_per_s),
-        number(latency.seconds),
-        number(latency.rate_per_s / latency.capacity_per_s * 100.0),
+        round(latency.seconds),
+        thousands(latency.rate_per_s / latency.capacity_per_s * 100.0),
         t(latency.late_p99_us),
         latency.unsent,
     );
@@ -178,7 +190,7 @@ fn cost_caption(figures: &Figures) -> String {
          Beside all services a request costs {} × of what it costs beside few; to a random one of \
          {} services {} × of one that is always the same.",
         warm.connections,
-        number(warm.window_s),
+        round(warm.window_s),
         number(warm.flat_ratio.median),
         thousands(f64::from(warm.random_services)),
         number(warm.random_ratio.median),
@@ -196,18 +208,13 @@ fn work(figures: &Figures) -> String {
     );
     let control = figure("A/A control", &charts::control(&figures.control), &caption);
     let beside = figures.fairness.as_ref().map_or_else(String::new, |fairness| {
-        let text = format!(
-            "<p>A service is asked {} times a second, while {} requests to another one compute \
-             without a pause.</p><dl class=\"facts\"><dt>alone</dt><dd>p50 {}, p99 {}</dd>\
-             <dt>beside them</dt><dd>p50 {}, p99 {}</dd></dl>",
-            number(fairness.rate_per_s),
+        let caption = format!(
+            "A service is asked {} times a second, while {} requests to another one compute \
+             without a pause. Each turn is measured twice.",
+            round(fairness.rate_per_s),
             fairness.neighbours,
-            t(fairness.alone_p50_us),
-            t(fairness.alone_p99_us),
-            t(fairness.beside_p50_us),
-            t(fairness.beside_p99_us),
         );
-        figure("Beside neighbours that compute", &text, "Each turn measured twice.")
+        figure("Beside neighbours that compute", &charts::neighbours(fairness), &caption)
     });
     format!("<h2>Whether to believe it</h2>\n<div class=\"pair\">\n{control}{beside}</div>\n")
 }
@@ -227,7 +234,7 @@ fn facts(results: &Results) -> String {
             "Versions",
             format!("wharf {}, wasmtime {}, {}", versions.wharf, versions.wasmtime, versions.rustc),
         ),
-        ("Machine", machine.to_string()),
+        ("Machine", self::machine(machine)),
         (
             "Limits",
             format!("swap {} MiB, vm.max_map_count {}", machine.swap_mib, machine.max_map_count),

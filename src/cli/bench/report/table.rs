@@ -34,7 +34,11 @@ pub(in super::super) fn table(results: &Results) -> String {
                 .to_owned(),
         );
     }
-    lines.into_iter().map(|line| line + "\n").collect::<String>().replace('\u{202f}', " ")
+    lines
+        .into_iter()
+        .map(|line| line + "\n")
+        .collect::<String>()
+        .replace(['\u{202f}', '\u{a0}'], " ")
 }
 
 fn row(figure: &str, value: String, beside: String) -> [String; 3] {
@@ -52,7 +56,7 @@ fn density(figures: &Figures, rows: &mut Vec<[String; 3]>) {
     rows.push(row(
         "one more service",
         format!("{} ms", number(deploy.one_more_ms())),
-        format!("{} of that beside few services", number(deploy.one_more_ratio)),
+        format!("{} × of that beside few services", number(deploy.one_more_ratio)),
     ));
     rows.push(row(
         "memory per idle service",
@@ -79,7 +83,7 @@ fn speed(figures: &Figures, rows: &mut Vec<[String; 3]>) {
     rows.push(row(
         "cold start p50, p99",
         format!("{}, {}", with_unit(time(cold.cold_p50_us)), with_unit(time(cold.cold_p99_us))),
-        format!("{}, {} of warm", number(cold.ratio_p50), number(cold.ratio_p99)),
+        format!("{} ×, {} × of warm", number(cold.ratio_p50), number(cold.ratio_p99)),
     ));
     rows.push(row(
         "cold starts at once",
@@ -89,12 +93,12 @@ fn speed(figures: &Figures, rows: &mut Vec<[String; 3]>) {
     rows.push(row(
         "warm, one service",
         format!("{} requests/s", thousands(warm.hot.rate())),
-        format!("{} us of CPU each", number(warm.hot.cpu())),
+        format!("{} of CPU each", with_unit(time(warm.hot.cpu()))),
     ));
     rows.push(row(
         "warm, any service",
         format!("{} requests/s", thousands(warm.random.rate())),
-        format!("{} of the CPU of one service", number(warm.random_ratio.median)),
+        format!("{} × of the CPU of one service", number(warm.random_ratio.median)),
     ));
     rows.push(row(
         "flatness",

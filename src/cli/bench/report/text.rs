@@ -12,6 +12,31 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
+/// The same without zeros at the end of a fraction: for what was chosen, and not measured.
+pub(super) fn round(value: f64) -> String {
+    let text = number(value);
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
+/// Numbers with as many digits of a fraction as the one of them that needs most: ticks.
+pub(super) fn alike(values: &[f64]) -> Vec<String> {
+    let is_exact = |value: &f64, power: f64| {
+        let scaled = value * power;
+        (scaled - scaled.round()).abs() < 1e-6
+    };
+    let fits = |digits: &usize| {
+        let power = 10_f64.powi(*digits as i32);
+        values.iter().all(|value| is_exact(value, power))
+    };
+    match (0..6).find(fits).unwrap_or(6) {
+        0 => values.iter().map(|value| thousands(*value)).collect(),
+        digits => values.iter().map(|value| format!("{value:.digits$}")).collect(),
+    }
+}
+
 /// A whole number with thin spaces between thousands.
 pub(super) fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
@@ -44,9 +69,19 @@ pub(super) fn size(bytes: f64) -> (String, &'static str) {
     }
 }
 
-/// Both on one line.
+/// A round time given in microseconds.
+pub(super) fn round_time(us: f64) -> String {
+    let (power, unit) = match us {
+        us if us >= 999_500.0 => (1e6, "s"),
+        us if us >= 999.5 => (1e3, "ms"),
+        _ => (1.0, "µs"),
+    };
+    with_unit((round(us / power), unit))
+}
+
+/// Both on one line, which does not break between them.
 pub(super) fn with_unit((number, unit): (String, &str)) -> String {
-    format!("{number} {unit}")
+    format!("{number}\u{a0}{unit}")
 }
 
 /// Text that stands in HTML.
@@ -71,11 +106,15 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
-        assert_eq!(with_unit(time(999.7)), "1.00 ms");
-        assert_eq!(with_unit(time(42.0)), "42.0 µs");
-        assert_eq!(with_unit(time(2.5e6)), "2.50 s");
-        assert_eq!(with_unit(size(1_536.0)), "1.50 KiB");
-        assert_eq!(with_unit(size(900.0)), "900 B");
+        assert_eq!(with_unit(time(999.7)), "1.00\u{a0}ms");
+        assert_eq!(with_unit(time(42.0)), "42.0\u{a0}µs");
+        assert_eq!(with_unit(time(2.5e6)), "2.50\u{a0}s");
+        assert_eq!(with_unit(size(1_536.0)), "1.50\u{a0}KiB");
+        assert_eq!(with_unit(size(900.0)), "900\u{a0}B");
+        assert_eq!(["5", "2.5", "100"].map(str::to_owned), [5.0, 2.5, 100.0].map(round));
+        assert_eq!(round_time(20_000.0), "20\u{a0}ms");
+        assert_eq!(alike(&[0.9, 0.95, 1.0]), ["0.90", "0.95", "1.00"]);
+        assert_eq!(alike(&[0.0, 1_000.0]), ["0", "1\u{202f}000"]);
         assert_eq!(escaped("<a & \"b\">"), "&lt;a &amp; &quot;b&quot;&gt;");
     }
 }
