@@ -46,6 +46,8 @@ use steps::Steps;
 const GUEST: &[u8] = include_bytes!("bench/guest.wasm");
 /// The exit code of a run that was interrupted, as shells write it.
 const INTERRUPTED: u8 = 130;
+/// Shorter measurements have too few requests to say anything.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// Longer measurements only take longer.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -72,7 +74,7 @@ pub(super) struct Args {
         value_name = "N"
     )]
     services: u32,
-    /// Instances that are held at once; at most half of the services
+    /// Instances that are held at once, each of a service of its own
     #[arg(
         long,
         default_value_t = 100,
@@ -122,13 +124,15 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
     raise_open_files();
     let plan = plan(&args)?;
     plan.check(&Machine::read())?;
-    args.json.iter().chain(&args.report).try_for_each(|file| writable(file))?;
+    are_writable(&args)?;
     let mut folder = tempfile::Builder::new().prefix("wharf-bench-").tempdir()?;
     folder.disable_cleanup(args.keep);
     let steps = Steps::new();
     let measured = tokio::select! {
-        measured = measure::everything(&plan, folder.path(), &steps) => Some(measured),
+        // First, so that signals are seen before there is a node.
+        biased;
         stopped = stopped() => stopped.map(|()| None)?,
+        measured = measure::everything(&plan, folder.path(), &steps) => Some(measured),
     };
     steps.clear();
     if args.keep {
@@ -145,6 +149,10 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
 fn plan(args: &Args) -> anyhow::Result<Plan> {
     if args.duration > LONGEST {
         let text = format!("--duration is above {}", crate::model::duration::format(LONGEST));
+        return Err(Told::usage(text).hint("30s to 2m is enough for a p99.9").into());
+    }
+    if args.duration < SHORTEST {
+        let text = format!("--duration is below {}", crate::model::duration::format(SHORTEST));
         return Err(Told::usage(text).hint("30s to 2m is enough for a p99.9").into());
     }
     let component = match &args.component {
@@ -166,9 +174,22 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
 }
 
 /// A run takes minutes: what it writes at its end has to be possible at its beginning.
+fn are_writable(args: &Args) -> Result<(), Told> {
+    if args.json.is_some() && args.json == args.report {
+        return Err(Told::usage("--json and --report name the same file")
+            .hint("give each of them a file of its own"));
+    }
+    args.json.iter().chain(&args.report).try_for_each(|file| writable(file))
+}
+
+/// Looks whether a file can be written. One that is not there yet is not left behind empty, in case
+/// the run does not come to its end.
 fn writable(file: &Path) -> Result<(), Told> {
-    let opened = std::fs::File::options().create(true).append(true).open(file);
-    opened.map(drop).map_err(|error| {
+    let opened = match std::fs::File::create_new(file) {
+        Ok(_) => std::fs::remove_file(file),
+        Err(_) => std::fs::File::options().create(true).append(true).open(file).map(drop),
+    };
+    opened.map_err(|error| {
         Told::usage(format!("{} cannot be written: {error}", file.display()))
             .hint("choose another file")
     })
@@ -191,12 +212,26 @@ fn tell(results: &Results, args: &Args, output: Output) -> anyhow::Result<()> {
 
 /// Comes back when somebody wants the run to end.
 async fn stopped() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be seen")?;
+    let outlives_terminal = ignores_hang_up();
+    let seen = |kind| signal(kind).context("signals cannot be seen");
+    let mut terminate = seen(SignalKind::terminate())?;
+    // The terminal was closed: the nodes, which have groups of their own, would not learn of it.
+    let mut hang_up = seen(SignalKind::hangup())?;
     tokio::select! {
         _ = terminate.recv() => {}
+        _ = hang_up.recv(), if !outlives_terminal => {}
         result = tokio::signal::ctrl_c() => result?,
     }
     Ok(())
+}
+
+/// Whether this was started to outlive its terminal, as by `nohup`: SIGHUP, the first signal, is
+/// ignored (proc_pid_status(5)).
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let signals = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    signals.is_some_and(|signals| signals & 1 == 1)
 }
 
 /// Lets this process and the nodes open as many files as the system allows.

@@ -1,7 +1,7 @@
 //! `wharf bench`: a small run, and runs that end early.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -88,6 +88,8 @@ fn what_cannot_be_done_is_refused_at_once() {
         ("bench --rate fast", "write auto"),
         ("bench --duration 5", "write 5s"),
         ("bench --duration 1h", "is enough"),
+        ("bench --duration 10ms", "is enough"),
+        ("bench --json same --report same", "a file of its own"),
         ("bench --json /nowhere/x.json", "choose another file"),
     ] {
         let told = ran(wharf_command().args(line.split(' ')));
@@ -113,8 +115,17 @@ fn a_node_that_dies_ends_the_run_and_is_named() {
 
 #[test]
 fn a_run_that_is_stopped_takes_its_nodes_along() {
+    stopped_by(Signal::INT);
+}
+
+#[test]
+fn a_run_whose_terminal_is_closed_takes_its_nodes_along() {
+    stopped_by(Signal::HUP);
+}
+
+fn stopped_by(signal: Signal) {
     let (folder, bench, nodes) = started();
-    kill_process(Pid::from_child(&bench), Signal::INT).expect("a run");
+    kill_process(Pid::from_child(&bench), signal).expect("a run");
     let (code, told) = ended(bench);
     assert_eq!(code, Some(130), "{told}");
     for node in nodes {
@@ -127,8 +138,17 @@ fn a_run_that_is_stopped_takes_its_nodes_along() {
 /// A run whose nodes are there.
 fn started() -> (TempDir, Child, Vec<Pid>) {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut command = wharf_command();
-    command.env("TMPDIR", scratch(&folder)).args(SMALL);
+    let wharf = wharf_command();
+    // Whoever runs the tests may ignore SIGHUP, and what ignores it hands that on.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(wharf.get_program()).args(SMALL);
+    for (name, value) in wharf.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.env("TMPDIR", scratch(&folder));
     let bench = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let nodes = wait_for("the nodes", || {
         let nodes = children(bench.id());
