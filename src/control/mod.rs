@@ -49,12 +49,10 @@ impl Control {
     /// Passes until the store or a watch on it fails.
     async fn passes(&self) -> Result<(), store::Error> {
         commit::begin_stages_anew(&*self.store).await?;
-        let seen = observe(&*self.store).await?;
-        let clock = clock_after(&seen.snapshot);
-        let watch = self.store.watch(Bytes::new(), seen.revision.next()).await?;
-        let mut following = Following { seen, watch };
+        let mut following = Following::begin(&*self.store).await?;
+        let clock = clock_after(&following.seen.snapshot);
         loop {
-            following.catch_up(&*self.store).await?;
+            following.catch_up().await?;
             let began = clock::now();
             let now_ms = clock.now_ms();
             let now = Now { steady_ms: now_ms, wall_ms: clock::unix_ms() };
@@ -88,16 +86,25 @@ impl Control {
 
 /// What the store holds, which its watch keeps up to date: to read and decode all of it for every
 /// pass would take longer than to decide.
-struct Following {
+struct Following<'a> {
+    store: &'a dyn Store,
     seen: Observation,
     watch: WatchStream,
+    /// Whether the watch has ended because it held too much.
+    lagged: bool,
 }
 
-impl Following {
+impl<'a> Following<'a> {
+    async fn begin(store: &'a dyn Store) -> Result<Self, store::Error> {
+        let seen = observe(store).await?;
+        let watch = store.watch(Bytes::new(), seen.revision.next()).await?;
+        Ok(Self { store, seen, watch, lagged: false })
+    }
+
     /// Takes up everything that was written before now.
-    async fn catch_up(&mut self, store: &dyn Store) -> Result<(), store::Error> {
-        let none = RangeReq::prefix(keys::NODES).limit(1);
-        let newest = store.range(none, Consistency::Linearizable).await?.revision;
+    async fn catch_up(&mut self) -> Result<(), store::Error> {
+        let any = RangeReq::prefix(keys::NODES).limit(1);
+        let newest = self.store.range(any, Consistency::Linearizable).await?.revision;
         while self.seen.revision < newest {
             self.next().await?;
         }
@@ -106,7 +113,7 @@ impl Following {
 
     /// Takes up changes until there was one that concerns the plan.
     async fn until_concerned(&mut self, plan: &Plan) -> Result<(), store::Error> {
-        while !concerns_plans(&self.next().await?, plan) {}
+        while self.next().await?.is_some_and(|batch| !concerns_plans(&batch, plan)) {}
         Ok(())
     }
 
@@ -117,15 +124,24 @@ impl Following {
         }
     }
 
-    async fn next(&mut self) -> Result<Batch, store::Error> {
-        match self.watch.next().await? {
-            Some(batch) => {
-                self.seen.take(&batch);
-                Ok(batch)
+    /// Takes up the next change. `None` if there were more than the watch holds, as while a long
+    /// plan is carried out: then everything was read anew.
+    /// Dropping the future loses nothing.
+    async fn next(&mut self) -> Result<Option<Batch>, store::Error> {
+        if !self.lagged {
+            match self.watch.next().await {
+                Ok(Some(batch)) => {
+                    self.seen.take(&batch);
+                    return Ok(Some(batch));
+                }
+                // The store is closing: there will be no more changes.
+                Ok(None) => std::future::pending().await,
+                Err(store::Error::Lagged { .. }) => self.lagged = true,
+                Err(error) => return Err(error),
             }
-            // The store is closing: there will be no more changes.
-            None => std::future::pending().await,
         }
+        *self = Self::begin(self.store).await?;
+        Ok(None)
     }
 }
 
@@ -156,4 +172,28 @@ fn concerns_plans(batch: &Batch, plan: &Plan) -> bool {
             None => !key.starts_with(keys::GRANTS.as_bytes()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemStore, Op, Txn, WATCH_BATCHES_MAX};
+
+    #[tokio::test]
+    async fn whoever_falls_behind_reads_anew_and_goes_on() {
+        let store = MemStore::new();
+        let mut following = Following::begin(&store).await.expect("read");
+        let write = || async {
+            let put = Op::put(keys::upstream("u"), "a value");
+            store.txn(Txn::of(vec![put])).await.expect("written").revision
+        };
+        for _ in 0..WATCH_BATCHES_MAX + 2 {
+            write().await;
+        }
+        following.catch_up().await.expect("caught up");
+        assert_eq!(following.seen.revision.0, WATCH_BATCHES_MAX as u64 + 2);
+        let newest = write().await;
+        following.catch_up().await.expect("followed");
+        assert_eq!(following.seen.revision, newest);
+    }
 }
