@@ -25,6 +25,7 @@ mod upstreams;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -47,6 +48,8 @@ use upstreams::Upstreams;
 /// Revisions that are pulled, loaded or tried at once: each may hold an image of 64 MiB. Those that
 /// wait for the compiler hold nothing.
 const PREPARED_AT_ONCE: usize = 4;
+/// How long images that nobody needs may stay while many services come and go.
+const PAUSE_BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// How long the agent waits before it watches the store again after a failure.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -77,6 +80,8 @@ pub struct AgentParts {
     pub routes: Arc<Routes>,
     /// The images that grants name, by service.
     pub granted: Arc<Mutex<HashMap<Name, Vec<Digest>>>>,
+    /// Looks for images that nobody needs.
+    pub looks: Arc<Looks>,
     /// Revisions whose compiled code was found missing: of one agent after the other.
     pub broken: Broken,
     /// Told what the node's record says.
@@ -89,8 +94,13 @@ pub struct AgentParts {
 pub type Broken = Arc<tokio::sync::Mutex<mpsc::Receiver<(Name, u64)>>>;
 
 impl AgentParts {
-    /// Lets go of every image that no grant names and no service runs.
+    /// Lets go of every image that no grant names and no service runs. That takes a look at every
+    /// service, so one look does for all who ask while another is under way.
     fn release_unused(&self) {
+        self.looks.run(|| self.release_now());
+    }
+
+    fn release_now(&self) {
         if self.until.has_begun() {
             return;
         }
@@ -99,6 +109,32 @@ impl AgentParts {
         let deployments = revisions.filter_map(|revision| revision.view().deployment);
         in_use.extend(deployments.map(|deployment| deployment.definition.manifest));
         self.images.retain(&in_use, &self.compiler, &self.cache);
+    }
+}
+
+/// Work that is asked for often and done rarely.
+#[derive(Debug, Default)]
+pub struct Looks {
+    /// How often it was asked for since it last ended; zero while nobody is at it.
+    asked: AtomicUsize,
+}
+
+impl Looks {
+    /// Does the work, and once more after a pause if somebody asks for it meanwhile; returns at
+    /// once if somebody is at it. May block.
+    fn run(&self, work: impl Fn()) {
+        if self.asked.fetch_add(1, Ordering::AcqRel) > 0 {
+            return;
+        }
+        loop {
+            let asked = self.asked.load(Ordering::Acquire);
+            work();
+            let ended = self.asked.compare_exchange(asked, 0, Ordering::AcqRel, Ordering::Acquire);
+            if ended.is_ok() {
+                return;
+            }
+            std::thread::sleep(PAUSE_BETWEEN_LOOKS);
+        }
     }
 }
 
@@ -211,5 +247,23 @@ impl Agent {
         if let Some(held) = self.held.remove(service) {
             held.withdraw();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_while_a_look_is_under_way_gets_one_more() {
+        let (looks, done) = (Looks::default(), AtomicUsize::new(0));
+        looks.run(|| {
+            if done.fetch_add(1, Ordering::Relaxed) == 0 {
+                (0..5).for_each(|_| looks.run(|| unreachable!("one is at it")));
+            }
+        });
+        assert_eq!(done.load(Ordering::Relaxed), 2);
+        looks.run(|| _ = done.fetch_add(1, Ordering::Relaxed));
+        assert_eq!(done.load(Ordering::Relaxed), 3);
     }
 }

@@ -121,6 +121,7 @@ impl Body {
             upstreams: self.upstreams.clone(),
             routes: self.routes.clone(),
             granted: Arc::default(),
+            looks: Arc::default(),
             broken: self.broken.clone(),
             draining: self.draining.clone(),
             until,
