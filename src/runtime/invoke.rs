@@ -158,7 +158,8 @@ impl Runtime {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        if is_brief && self.gate.has_room() {
+        if is_brief && self.gate.is_quiet() {
+            turn.beside();
             let turn = &mut turn;
             let here = poll_fn(|cx| {
                 let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *turn).poll(cx)));

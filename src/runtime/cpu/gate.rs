@@ -57,10 +57,15 @@ impl Gate {
         })
     }
 
-    /// Whether a turn could be had at once.
-    pub(crate) fn has_room(&self) -> bool {
-        let word = self.word.load(Ordering::Relaxed);
-        free(word) > 0 && waiting(word) == 0
+    /// Whether nobody waits for a turn.
+    pub(crate) fn is_quiet(&self) -> bool {
+        waiting(self.word.load(Ordering::Relaxed)) == 0
+    }
+
+    /// A turn beside those that there are, which takes nobody's place: it is charged, and is not
+    /// given back.
+    pub(super) fn enter_beside(&self, account: &Account) {
+        self.begin(account, account.catch_up(self.now.load(Ordering::Relaxed)));
     }
 
     /// Changes the word, if `change` has something to change it to.
@@ -131,8 +136,9 @@ impl Gate {
         self.settle();
     }
 
-    /// A turn that was lent is not given back a second time.
-    pub(super) fn leave_lent(&self, account: &Account, used: Duration) {
+    /// A turn beside those that there are, or one that was lent in place of another, is not given
+    /// back.
+    pub(super) fn leave_beside(&self, account: &Account, used: Duration) {
         account.end(used);
     }
 
@@ -268,11 +274,11 @@ mod tests {
         let (gone, late) = (waits(&gate, &b), waits(&gate, &b));
         gate.cancel(&b, &gone);
         gate.leave(&a, Duration::ZERO);
-        assert!(late.is_granted(Waker::noop()) && !gate.has_room());
+        assert!(late.is_granted(Waker::noop()) && gate.is_quiet());
+        let next = waits(&gate, &a);
+        assert!(!gate.is_quiet());
         gate.cancel(&b, &late);
-        assert!(gate.has_room());
-        assert!(matches!(gate.enter(&a, Waker::noop()), Entered::Now));
-        assert!(!gate.has_room());
+        assert!(next.is_granted(Waker::noop()) && gate.is_quiet());
     }
 
     #[test]

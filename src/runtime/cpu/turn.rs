@@ -38,16 +38,28 @@ pub(crate) struct Turn<F> {
     /// While the task's cap makes it pause.
     pause: Option<Pin<Box<Sleep>>>,
     has_run: bool,
+    /// Whether the turn that comes is one beside those that there are.
+    is_beside: bool,
 }
 
 impl<F: Future<Output = ()>> Turn<F> {
     pub(crate) fn new(future: F, who: Who, gate: Arc<Gate>, hurry: Hurry) -> Self {
-        let (ticket, pause) = (None, None);
-        Self { future: Some(Box::pin(future)), who, gate, hurry, ticket, pause, has_run: false }
+        let (future, ticket, pause) = (Some(Box::pin(future)), None, None);
+        Self { future, who, gate, hurry, ticket, pause, has_run: false, is_beside: false }
+    }
+
+    /// Lets the next turn be one beside those that there are, for a guest that is known to be
+    /// brief. A task with a cap has none.
+    pub(crate) fn beside(&mut self) {
+        self.is_beside = !self.who.account.is_capped();
     }
 
     /// Whether a turn was to be had. If not, the task is woken when there is one.
     fn enter(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_beside {
+            self.gate.enter_beside(&self.who.account);
+            return Poll::Ready(());
+        }
         if let Some(ticket) = &self.ticket {
             if !ticket.is_granted(cx.waker()) {
                 return Poll::Pending;
@@ -102,7 +114,8 @@ impl<F: Future<Output = ()>> Future for Turn<F> {
         std::task::ready!(self.enter(cx));
         let this = &mut *self;
         let Some(future) = &mut this.future else { return Poll::Ready(()) };
-        let holding = Holding::begin(&this.gate, &this.who);
+        let is_beside = std::mem::take(&mut this.is_beside);
+        let holding = Holding::begin(&this.gate, &this.who, is_beside);
         let polled = future.as_mut().poll(cx);
         let (used, overstayed) = holding.end();
         let is_done = polled.is_ready() || overstayed;
@@ -139,13 +152,15 @@ struct Holding<'a> {
     who: &'a Who,
     lane: Option<Lane>,
     began: Duration,
+    is_beside: bool,
     is_over: bool,
 }
 
 impl<'a> Holding<'a> {
-    fn begin(gate: &'a Gate, who: &'a Who) -> Self {
-        let lane = gate.lanes.take(&who.exchange, clock::now());
-        Self { gate, who, lane, began: clock::thread_cpu(), is_over: false }
+    fn begin(gate: &'a Gate, who: &'a Who, is_beside: bool) -> Self {
+        // Nothing is lent in place of a turn that takes no place.
+        let lane = if is_beside { None } else { gate.lanes.take(&who.exchange, clock::now()) };
+        Self { gate, who, lane, began: clock::thread_cpu(), is_beside, is_over: false }
     }
 
     /// The CPU time that was used, and whether it took too long.
@@ -161,8 +176,8 @@ impl<'a> Holding<'a> {
             account.spend(used, clock::now());
         }
         let overstayed = self.lane.take().is_some_and(|lane| self.gate.lanes.release(&lane));
-        match overstayed {
-            true => self.gate.leave_lent(account, used),
+        match overstayed || self.is_beside {
+            true => self.gate.leave_beside(account, used),
             false => self.gate.leave(account, used),
         }
         (used, overstayed)
