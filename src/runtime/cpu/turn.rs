@@ -14,6 +14,7 @@ use crate::runtime::ticker::Hurry;
 use crate::telemetry::Exchange;
 
 use super::account::{Account, Ticket};
+use super::brevity::Trial;
 use super::gate::{Entered, Gate};
 use super::lanes::Lane;
 
@@ -37,7 +38,8 @@ pub(crate) struct Turn<F> {
     ticket: Option<Arc<Ticket>>,
     /// While the task's cap makes it pause.
     pause: Option<Pin<Box<Sleep>>>,
-    has_run: bool,
+    /// What the request shows of its revision's guests, until that is clear.
+    trial: Option<Trial>,
     /// Whether the turn that comes is one beside those that there are.
     is_beside: bool,
 }
@@ -45,7 +47,16 @@ pub(crate) struct Turn<F> {
 impl<F: Future<Output = ()>> Turn<F> {
     pub(crate) fn new(future: F, who: Who, gate: Arc<Gate>, hurry: Hurry) -> Self {
         let (future, ticket, pause) = (Some(Box::pin(future)), None, None);
-        Self { future, who, gate, hurry, ticket, pause, has_run: false, is_beside: false }
+        Self {
+            future,
+            who,
+            gate,
+            hurry,
+            ticket,
+            pause,
+            trial: Some(Trial::default()),
+            is_beside: false,
+        }
     }
 
     /// Lets the next turn be one beside those that there are, for a guest that is known to be
@@ -101,8 +112,10 @@ impl<F: Future<Output = ()>> Turn<F> {
         if *is_metered {
             cell.add_cpu(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX));
         }
-        if !std::mem::replace(&mut self.has_run, true) {
-            cell.brevity().note(used, is_done);
+        let verdict = self.trial.as_mut().and_then(|trial| trial.turn(used, is_done));
+        if let Some(verdict) = verdict {
+            cell.brevity().note(verdict);
+            self.trial = None;
         }
     }
 }
