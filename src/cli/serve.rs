@@ -164,8 +164,6 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let config = NodeConfig { inherited: Arc::new(inherited), successor, ..configure(args)? };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("wharf-io")
-        // Brief guests run on these threads as well.
-        .on_thread_start(crate::runtime::Engine::prepare_thread)
         .enable_all()
         .build()
         .context("the threads of the node cannot be started")?;

@@ -187,12 +187,6 @@ impl Engine {
         Ok(Self(Arc::new(Inner { engine, linker, sizing, ticker })))
     }
 
-    /// Makes a thread ready for guests: a guest's first fault must not be the moment to allocate a
-    /// signal stack.
-    pub fn prepare_thread() {
-        wasmtime::Engine::tls_eager_initialize();
-    }
-
     /// What was chosen at start.
     pub fn sizing(&self) -> &Sizing {
         &self.0.sizing

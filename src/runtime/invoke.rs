@@ -1,15 +1,11 @@
 //! One request in one fresh instance.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
@@ -81,7 +77,8 @@ impl Runtime {
             .worker_threads(count.max(1) + SPARE_THREADS)
             .thread_name("wharf-guest")
             // Guests keep the priority of the load balancer: see docs/decisions/0009.
-            .on_thread_start(Engine::prepare_thread)
+            // A guest's first fault must not be the moment to allocate a signal stack.
+            .on_thread_start(wasmtime::Engine::tls_eager_initialize)
             .event_interval(GUEST_EVENT_INTERVAL)
             .global_queue_interval(GUEST_QUEUE_INTERVAL)
             .enable_all()
@@ -129,14 +126,13 @@ impl Runtime {
         let deadline = Instant::from_std(clock::now()) + timeout;
         let (sender, reply) = oneshot::channel();
         let who = invocation.slot.who(Arc::clone(&exchange));
-        let is_brief = who.cell.brevity().is_brief();
         let run = run(self.clone(), invocation, deadline, sender);
         let turn = Turn::new(run, who, Arc::clone(&self.gate), self.engine.ticker().hurry());
-        let guest = self.start(turn, is_brief).await;
-        let guest = guest.map(|guest| StopGuest::new(guest, Arc::clone(&exchange)));
+        let guest = self.guests.spawn(turn).abort_handle();
+        let guest = StopGuest::new(guest, Arc::clone(&exchange));
         match tokio::time::timeout_at(deadline, reply).await {
             Ok(Ok(Ok(mut reply))) => {
-                reply.body_mut().attach(guest.unwrap_or_default());
+                reply.body_mut().attach(guest);
                 Ok(reply)
             }
             Ok(Ok(Err(code))) => Err(code),
@@ -150,27 +146,6 @@ impl Runtime {
                 Err(Code::RequestTimeout)
             }
         }
-    }
-
-    /// Runs a guest: on a thread of guests, unless it is expected to be done before it could be
-    /// handed over. One that is not done then goes where it belongs.
-    async fn start<F>(&self, mut turn: Turn<F>, is_brief: bool) -> Option<AbortHandle>
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        if is_brief && self.gate.is_quiet() {
-            turn.beside();
-            let turn = &mut turn;
-            let here = poll_fn(|cx| {
-                let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *turn).poll(cx)));
-                // After a panic nobody answers, and the request ends as `internal`.
-                Poll::Ready(polled.is_err() || polled.is_ok_and(|polled| polled.is_ready()))
-            });
-            if here.await {
-                return None;
-            }
-        }
-        Some(self.guests.spawn(turn).abort_handle())
     }
 
     /// Instantiates the component once under the definition's limits, as a deployment is tried

@@ -1,8 +1,8 @@
 //! Runs tasks: the engine, its limits, and one wasmtime instance for each request.
 //!
 //! A request takes a [`Slot`] of a task from the [`TaskTable`], and [`Runtime::invoke`] runs it in
-//! a fresh instance: on the guest workers, apart from the threads of the load balancer, unless it
-//! is known to be brief. `cpu` decides whose guest runs next.
+//! a fresh instance on the guest workers, apart from the threads of the load balancer. `cpu`
+//! decides whose guest runs next.
 //!
 //! *Invariant:* nothing on the path of a request compiles, writes to a disk, or allocates without a
 //! bound; nor takes a lock of Wharf's that another service's requests take, except to wait for a

@@ -16,7 +16,6 @@ use crate::clock;
 use crate::model::{Code, Limits, Name};
 use crate::telemetry::{LogBook, RevisionStats};
 
-use super::cpu::Brevity;
 use super::deployment::{Deployment, Refusal, RevisionView};
 use super::loader::{LoadError, Loaded};
 use super::scaling::ScalingView;
@@ -43,7 +42,6 @@ pub struct RevisionCell {
     turned: Notify,
     /// CPU time that guests have used, where policies ask for it.
     cpu_ns: AtomicU64,
-    brevity: Brevity,
 }
 
 impl std::fmt::Debug for RevisionCell {
@@ -78,7 +76,6 @@ impl RevisionCell {
             drained,
             turned,
             cpu_ns,
-            brevity: Brevity::default(),
         })
     }
 
@@ -337,11 +334,6 @@ impl RevisionCell {
         let state = self.state.lock();
         let scaling = state.scaling.as_ref()?;
         Some(scaling.view(self.number, state.tasks.len()))
-    }
-
-    /// How long its guests run.
-    pub(super) fn brevity(&self) -> &Brevity {
-        &self.brevity
     }
 
     pub(super) fn add_cpu(&self, ns: u64) {

@@ -57,17 +57,6 @@ impl Gate {
         })
     }
 
-    /// Whether nobody waits for a turn.
-    pub(crate) fn is_quiet(&self) -> bool {
-        waiting(self.word.load(Ordering::Relaxed)) == 0
-    }
-
-    /// A turn beside those that there are, which takes nobody's place: it is charged, and is not
-    /// given back.
-    pub(super) fn enter_beside(&self, account: &Account) {
-        self.begin(account, account.catch_up(self.now.load(Ordering::Relaxed)));
-    }
-
     /// Changes the word, if `change` has something to change it to.
     fn change(&self, change: impl Fn(u64) -> Option<u64>) -> bool {
         self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, change).is_ok()
@@ -136,9 +125,8 @@ impl Gate {
         self.settle();
     }
 
-    /// A turn beside those that there are, or one that was lent in place of another, is not given
-    /// back.
-    pub(super) fn leave_beside(&self, account: &Account, used: Duration) {
+    /// A turn that was lent in place of another is not given back.
+    pub(super) fn leave_lent(&self, account: &Account, used: Duration) {
         account.end(used);
     }
 
@@ -274,11 +262,10 @@ mod tests {
         let (gone, late) = (waits(&gate, &b), waits(&gate, &b));
         gate.cancel(&b, &gone);
         gate.leave(&a, Duration::ZERO);
-        assert!(late.is_granted(Waker::noop()) && gate.is_quiet());
+        assert!(late.is_granted(Waker::noop()));
         let next = waits(&gate, &a);
-        assert!(!gate.is_quiet());
         gate.cancel(&b, &late);
-        assert!(next.is_granted(Waker::noop()) && gate.is_quiet());
+        assert!(next.is_granted(Waker::noop()));
     }
 
     #[test]

@@ -13,13 +13,11 @@
 //! Start reading at [`Turn`], then `gate.rs`.
 
 mod account;
-mod brevity;
 mod cap;
 mod gate;
 mod lanes;
 mod turn;
 
 pub(super) use account::Account;
-pub(super) use brevity::Brevity;
 pub(super) use gate::Gate;
 pub(super) use turn::{Turn, Who};

@@ -14,7 +14,6 @@ use crate::runtime::ticker::Hurry;
 use crate::telemetry::Exchange;
 
 use super::account::{Account, Ticket};
-use super::brevity::Trial;
 use super::gate::{Entered, Gate};
 use super::lanes::Lane;
 
@@ -38,39 +37,16 @@ pub(crate) struct Turn<F> {
     ticket: Option<Arc<Ticket>>,
     /// While the task's cap makes it pause.
     pause: Option<Pin<Box<Sleep>>>,
-    /// What the request shows of its revision's guests, until that is clear.
-    trial: Option<Trial>,
-    /// Whether the turn that comes is one beside those that there are.
-    is_beside: bool,
 }
 
 impl<F: Future<Output = ()>> Turn<F> {
     pub(crate) fn new(future: F, who: Who, gate: Arc<Gate>, hurry: Hurry) -> Self {
         let (future, ticket, pause) = (Some(Box::pin(future)), None, None);
-        Self {
-            future,
-            who,
-            gate,
-            hurry,
-            ticket,
-            pause,
-            trial: Some(Trial::default()),
-            is_beside: false,
-        }
-    }
-
-    /// Lets the next turn be one beside those that there are, for a guest that is known to be
-    /// brief. A task with a cap has none.
-    pub(crate) fn beside(&mut self) {
-        self.is_beside = !self.who.account.is_capped();
+        Self { future, who, gate, hurry, ticket, pause }
     }
 
     /// Whether a turn was to be had. If not, the task is woken when there is one.
     fn enter(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_beside {
-            self.gate.enter_beside(&self.who.account);
-            return Poll::Ready(());
-        }
         if let Some(ticket) = &self.ticket {
             if !ticket.is_granted(cx.waker()) {
                 return Poll::Pending;
@@ -106,16 +82,11 @@ impl<F: Future<Output = ()>> Turn<F> {
         }
     }
 
-    fn note(&mut self, used: Duration, is_done: bool) {
+    fn note(&self, used: Duration) {
         let Who { exchange, cell, is_metered, .. } = &self.who;
         exchange.add_cpu(used);
         if *is_metered {
             cell.add_cpu(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX));
-        }
-        let verdict = self.trial.as_mut().and_then(|trial| trial.turn(used, is_done));
-        if let Some(verdict) = verdict {
-            cell.brevity().note(verdict);
-            self.trial = None;
         }
     }
 }
@@ -127,8 +98,7 @@ impl<F: Future<Output = ()>> Future for Turn<F> {
         std::task::ready!(self.enter(cx));
         let this = &mut *self;
         let Some(future) = &mut this.future else { return Poll::Ready(()) };
-        let is_beside = std::mem::take(&mut this.is_beside);
-        let holding = Holding::begin(&this.gate, &this.who, is_beside);
+        let holding = Holding::begin(&this.gate, &this.who);
         let polled = future.as_mut().poll(cx);
         let (used, overstayed) = holding.end();
         let is_done = polled.is_ready() || overstayed;
@@ -138,7 +108,7 @@ impl<F: Future<Output = ()>> Future for Turn<F> {
         if is_done {
             this.future = None;
         }
-        this.note(used, is_done);
+        this.note(used);
         if is_done { Poll::Ready(()) } else { Poll::Pending }
     }
 }
@@ -165,15 +135,13 @@ struct Holding<'a> {
     who: &'a Who,
     lane: Option<Lane>,
     began: Duration,
-    is_beside: bool,
     is_over: bool,
 }
 
 impl<'a> Holding<'a> {
-    fn begin(gate: &'a Gate, who: &'a Who, is_beside: bool) -> Self {
-        // Nothing is lent in place of a turn that takes no place.
-        let lane = if is_beside { None } else { gate.lanes.take(&who.exchange, clock::now()) };
-        Self { gate, who, lane, began: clock::thread_cpu(), is_beside, is_over: false }
+    fn begin(gate: &'a Gate, who: &'a Who) -> Self {
+        let lane = gate.lanes.take(&who.exchange, clock::now());
+        Self { gate, who, lane, began: clock::thread_cpu(), is_over: false }
     }
 
     /// The CPU time that was used, and whether it took too long.
@@ -189,8 +157,8 @@ impl<'a> Holding<'a> {
             account.spend(used, clock::now());
         }
         let overstayed = self.lane.take().is_some_and(|lane| self.gate.lanes.release(&lane));
-        match overstayed || self.is_beside {
-            true => self.gate.leave_beside(account, used),
+        match overstayed {
+            true => self.gate.leave_lent(account, used),
             false => self.gate.leave(account, used),
         }
         (used, overstayed)
