@@ -10,6 +10,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Version, request::Parts};
 
 use crate::model::Code;
+use crate::runtime::header_bytes;
 
 /// Bytes of header names and values of one request, as in nginx and Envoy within a factor of 2.
 const MOST_HEADER_BYTES: usize = 32 << 10;
@@ -58,11 +59,6 @@ pub(super) fn admit(head: &Parts) -> Result<Admitted, Rejected> {
         return Err(bad("the path has `.` or `..` segments"));
     }
     Ok(Admitted { authority, target })
-}
-
-/// Bytes of all names and values.
-pub(super) fn header_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 fn check_method(method: &Method) -> Result<(), Rejected> {

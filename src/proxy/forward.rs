@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY};
+use http::header::{HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -13,10 +13,11 @@ use crate::listener::{Channel, Peer, Refused, Serve};
 use crate::model::{Code, Limits};
 use crate::runtime::{
     Backend, Invocation, Pick, Reply, ReplyBody, Routes, Runtime, ServiceCell, Slot, Target,
+    check_size,
 };
 use crate::telemetry::{AccessLog, Exchange, ExchangeStart, TakenBy, Unparsed};
 
-use super::admit::{Admitted, Rejected, admit, header_bytes};
+use super::admit::{Admitted, Rejected, admit};
 use super::balancer::ProxyParts;
 use super::edge::{Edge, strict_transport, to_https};
 use super::failure::Failure;
@@ -242,18 +243,6 @@ fn taken_by(slot: &Slot) -> TakenBy {
         revision: slot.revision(),
         definition: slot.deployment().definition.id.clone(),
         task: slot.task_number(),
-    }
-}
-
-/// Refuses by the declared length what would be refused by the actual one, before a guest runs.
-fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Code> {
-    if header_bytes(headers) as u64 > limits.headers.0 {
-        return Err(Code::HeadersTooLarge);
-    }
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    match declared.and_then(|value| value.parse::<u64>().ok()) {
-        Some(bytes) if bytes > limits.request_body.0 => Err(Code::BodyTooLarge),
-        _ => Ok(()),
     }
 }
 

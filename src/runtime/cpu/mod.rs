@@ -6,7 +6,7 @@
 //! gets no more than one with a single request that wants as much. Set-up, host calls and the
 //! reset of an instance are part of its turn.
 //!
-//! *Invariant:* while nobody waits, a turn costs two atomic operations and no lock.
+//! *Invariant:* while nobody waits, a turn takes no lock that another turn takes.
 //!
 //! *Invariant:* a turn that was given is given back, whatever becomes of its future.
 //!

@@ -21,9 +21,9 @@ use super::lanes::Lane;
 pub(crate) struct Who {
     pub(crate) account: Arc<Account>,
     pub(crate) exchange: Arc<Exchange>,
-    /// The revision, which learns how long its guests run.
+    /// The revision, whose policies may count CPU time.
     pub(crate) cell: Arc<RevisionCell>,
-    /// Whether that wants to know before the request has ended.
+    /// Whether they do.
     pub(crate) is_metered: bool,
 }
 

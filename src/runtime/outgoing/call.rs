@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderName};
+use http::header::{HOST, HeaderName};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::BodyExt;
@@ -17,7 +17,8 @@ use tokio::time::{Instant, timeout_at};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::clock;
-use crate::model::{Code, INTERNAL_ZONE, Limits, Name, OriginScheme};
+use crate::model::{Code, INTERNAL_ZONE, Name, OriginScheme};
+use crate::runtime::sizes::check_size;
 use crate::telemetry::{Exchange, TakenBy};
 
 use super::super::invoke::{Invocation, TRACEPARENT};
@@ -112,14 +113,14 @@ impl Caller {
         exchange: &Arc<Exchange>,
     ) -> Result<Reply, Code> {
         let headers = request.headers();
-        let slot = service.acquire(Pick::default(), |limits| fits(headers, limits)).await;
+        let slot = service.acquire(Pick::default(), |limits| check_size(headers, limits)).await;
         let slot = slot.map_err(|refusal| refusal.code())?;
         exchange.taken_by(taken_by(&slot), Arc::clone(slot.stats()), slot.waited);
         if let Some(took) = slot.cold_start {
             exchange.cold_start(took);
         }
         let limits = &slot.deployment().definition.limits;
-        fits(headers, limits)?;
+        check_size(headers, limits)?;
         let most = limits.request_body.min(self.limits().request_bytes);
         let (head, body) = request.into_parts();
         let (body, _) = Sending::new(body, most.0, Some(Arc::clone(exchange)));
@@ -150,19 +151,6 @@ fn taken_by(slot: &Slot) -> TakenBy {
         revision: slot.revision(),
         definition: slot.deployment().definition.id.clone(),
         task: slot.task_number(),
-    }
-}
-
-/// Refuses by the declared length what would be refused by the actual one, before a guest runs.
-fn fits(headers: &HeaderMap, limits: &Limits) -> Result<(), Code> {
-    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
-    if bytes.sum::<usize>() as u64 > limits.headers.0 {
-        return Err(Code::HeadersTooLarge);
-    }
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    match declared.and_then(|value| value.parse::<u64>().ok()) {
-        Some(bytes) if bytes > limits.request_body.0 => Err(Code::BodyTooLarge),
-        _ => Ok(()),
     }
 }
 
